@@ -1,0 +1,62 @@
+# Everything here works on a fresh machine with Python 3.11 or newer (with venv), pip and make.
+# The network is touched by `setup` alone, and only when a package is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+CONSTRAINTS := requirements/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# pip reads groups of dependencies from 25.1 on; a fresh venv may bring an older one.
+PIP_VERSION := $(shell sed -n 's/^pip==//p' $(CONSTRAINTS))
+BENCHES := $(wildcard bench/bench_*.py)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup serve test check format bench diagram clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with everything in it; nothing happens when it is up to date
+
+# Packages that are there already are not looked up, so this runs without a network as well. The
+# build backend is installed first and used in place for the same reason.
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+		{ echo "paygate needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet 'pip==$(PIP_VERSION)'
+	$(PIP) install --quiet -c $(CONSTRAINTS) hatchling editables
+	$(PIP) install --quiet -c $(CONSTRAINTS) --no-build-isolation --editable . --group dev
+	@touch $@
+
+serve: $(STAMP) ## run the gateway with its sandbox on 127.0.0.1:8080 (ARGS="--port 0 ...")
+	$(BIN)/paygate serve --sandbox $(ARGS)
+
+test: $(STAMP) ## run the whole test suite, the benchmarks at tiny sizes included
+	$(BIN)/pytest $(ARGS)
+
+check: $(STAMP) ## format, lint, types, import contracts and the fast tests: before every commit
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+format: $(STAMP) ## put every file into the one format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(STAMP) ## run the benchmarks at full size, one after another, each with its table
+	@set -e; for each in $(BENCHES); do echo "== $$each"; $(BIN)/python $$each; done
+
+diagram: $(STAMP) ## print the diagram of a payment's states, made from the state table
+	@$(BIN)/python -c 'from paygate_actors.states import diagram; print(diagram(), end="")'
+
+clean: ## remove caches and build output; .venv and data stay
+	rm -rf dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find engine actors http tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,86 @@
+"""The audit actors: one walks the chain in the background, one publishes its signed ends.
+
+The rows themselves are linked and committed by the journal, in the transaction that they are
+about. What is left to do is to notice when somebody changed them, and to leave signed ends of the
+chain outside the database, so that cutting it short is noticed too.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+
+from paygate_engine import chain
+from paygate_engine.actor import BlockingActor, LoopActor, Parent, handles
+from paygate_engine.heads import SignedHead, append_head
+from paygate_engine.stores.base import Store
+from paygate_engine.system import ActorSystem
+
+# A change of old rows is found within this time; walking costs some 20 us a row.
+WALK_EVERY_S: Final = 60.0
+# The file of published ends, in the data folder; operators copy it to where nobody can change it.
+HEADS_FILE: Final = "audit.heads"
+
+_log = structlog.get_logger("paygate.audit")
+
+
+class Walk(Struct, frozen=True, kw_only=True):
+    """Walk the rows that came since the last walk."""
+
+
+class Verifier(LoopActor):
+    """Walks the chain, from its first row after a start, then what is new.
+
+    `fault` is the first bad row that it found; `verified` the newest sound one.
+    """
+
+    __slots__ = ("_head", "_store", "fault")
+
+    def __init__(
+        self, system: ActorSystem, key: str, store: Store, *, parent: Parent | None = None
+    ) -> None:
+        super().__init__(system, key, parent)
+        self._store = store
+        self._head = chain.Head()
+        self.fault: chain.Fault | None = None
+
+    @property
+    def verified(self) -> int:
+        """The number of the newest row that was found sound."""
+        return self._head.n
+
+    def on_start(self) -> None:
+        """Walk at once, and then every `WALK_EVERY_S`."""
+        self.actor_ref.tell(Walk())
+
+    @handles(Walk)
+    async def on_walk(self, message: Walk) -> None:
+        """Walk on; the first fault ends the walking and is shouted about."""
+        rows = chain.rows_of(self._store, self._head.n)
+        found = await chain.verify(rows, self._store.read_stream, start=self._head)
+        if isinstance(found, chain.Fault):
+            self.fault = found
+            _log.critical("audit_chain_broken", row=found.n, what=found.text)
+            return
+        self._head = found
+        self.system.after(WALK_EVERY_S, self._again, None)
+
+    def _again(self, _: object) -> None:
+        if self.alive:
+            self.actor_ref.tell(Walk())
+
+
+class HeadPublisher(BlockingActor):
+    """Appends signed ends to the file and syncs it, on a thread of its own."""
+
+    def __init__(
+        self, system: ActorSystem, key: str, path: Path, parent: Parent | None = None
+    ) -> None:
+        super().__init__(system, key, parent)
+        self._path = path
+
+    def on_receive(self, message: Any) -> None:
+        """Publish one end."""
+        assert isinstance(message, SignedHead)
+        append_head(self._path, message)

@@ -1,0 +1,340 @@
+"""The money itself: a payment's creation, its attempts at providers, and what they answer. Pure.
+
+The rules that money hangs on:
+
+* A call that is not known stays not known: only an answer, a look-up or a webhook that *says*
+  what became of it moves the payment. Absence proves nothing.
+* Another provider is tried only after a definite, retryable decline.
+* Success for an attempt that was given up is a `stray`: booked, reversed, and the status stays.
+"""
+
+from typing import Final, assert_never
+
+from paygate_actors import events as e
+from paygate_actors.draft import ATTEMPTS_MAX, Context, Draft
+from paygate_actors.messages import Failure, FraudCheck
+from paygate_actors.outcomes import (
+    ActionRequired,
+    Approved,
+    Declined,
+    Outcome,
+    Pending,
+    Unknown,
+    UnknownReason,
+)
+from paygate_actors.record import Call, Txn
+from paygate_actors.sums import charge_of, open_txn
+
+# How the reason of a stray's reversal begins: it never moves the payment itself.
+STRAY: Final = "stray"
+
+FRAUD_BLOCKED = Failure(code="fraud_blocked", message="The fraud rules block this payment.")
+
+
+def create(
+    payment_id: str, created: e.PaymentCreated, check: FraudCheck, *, review: bool, ctx: Context
+) -> Draft:
+    """A new payment: created, scored, and the first attempt intended or the block recorded.
+
+    `ctx.routes` must name a provider unless the check blocks.
+    """
+    draft = Draft(payment_id, None, ctx.now_us)
+    draft.add(created)
+    draft.add(
+        e.FraudScored(
+            score_milli=check.score_milli,
+            risk_level=check.risk_level,
+            factors=check.factors,
+            blocked=check.blocked,
+            review=review and not check.blocked,
+            static_only=check.static_only,
+        )
+    )
+    if check.blocked:
+        draft.move("failed", failure=FRAUD_BLOCKED)
+    else:
+        _attempt(draft, ctx.routes[0])
+        draft.move("charge_started")
+    return draft
+
+
+def charge_said(draft: Draft, call: Call, outcome: Outcome, ctx: Context) -> None:
+    """What a provider says about an attempt at the money, whenever and however it says it."""
+    match outcome:
+        case Approved():
+            _approved(draft, call, outcome, ctx)
+        case Declined():
+            _declined(draft, call, outcome, ctx)
+        case ActionRequired():
+            _action_required(draft, call, outcome)
+        case Pending():
+            _pending(draft, call, outcome)
+        case Unknown():
+            doubt(draft, call, outcome.reason)
+        case _:
+            assert_never(outcome)
+
+
+def doubt(draft: Draft, call: Call, reason: UnknownReason) -> None:
+    """Record once that the call's outcome is not known."""
+    if call.state == "open" and not call.in_doubt:
+        draft.add(e.CallInDoubt(key=call.key, reason=reason))
+
+
+def announce(draft: Draft, ctx: Context) -> None:
+    """Move the payment to where its approved charge puts it."""
+    payment = draft.payment
+    if payment.captured_minor:
+        draft.move("captured")
+    elif payment.fraud is not None and payment.fraud.review:
+        draft.move("held", expires_at_us=ctx.now_us + ctx.review_us)
+    else:
+        draft.move("authorized")
+
+
+def void_charge(draft: Draft, reverse: Txn, charge: Call) -> None:
+    """Intend to undo the charge at its provider, for the sake of this reverse."""
+    assert charge.provider_txn_id is not None, "only what the provider named can be voided"
+    draft.start_call(
+        reverse.id,
+        "void",
+        provider=charge.provider,
+        amount_minor=charge.amount_minor
+        if charge.confirmed_minor is None
+        else charge.confirmed_minor,
+        target=charge.provider_txn_id,
+    )
+
+
+def reverse_by_system(draft: Draft, charge: Call, reason: str) -> None:
+    """Open a reverse of our own making, and intend the void."""
+    minor = charge.amount_minor if charge.confirmed_minor is None else charge.confirmed_minor
+    reverse_id = draft.open_transaction(
+        "reverse", origin="system", by="system", amount_minor=minor, reason=reason
+    )
+    reverse = draft.payment.txn(reverse_id)
+    assert reverse is not None
+    void_charge(draft, reverse, charge)
+
+
+def mismatch(draft: Draft, charge_key: str) -> None:
+    """The provider confirmed another amount than we asked for: undo it, and call a person."""
+    draft.attend("amount_mismatch")
+    charge = draft.payment.call(charge_key)
+    assert charge is not None
+    if open_txn(draft.payment, "reverse") is None:
+        reverse_by_system(draft, charge, "amount_mismatch")
+
+
+def book_stray(draft: Draft, call: Call, said: Approved) -> None:
+    """Book money that moved for an attempt that was given up, and intend to give it back."""
+    charged = said.provider_txn_id if call.charges else call.target
+    stray_id = draft.open_transaction(
+        "stray",
+        origin="provider",
+        by=f"provider:{call.provider}",
+        amount_minor=said.amount.minor,
+        status="success",
+        provider=call.provider,
+        provider_txn_id=charged,
+        reason=call.key,
+    )
+    draft.attend("stray_charge", stray_id)
+    reverse_id = draft.open_transaction(
+        "reverse",
+        origin="system",
+        by="system",
+        amount_minor=said.amount.minor,
+        reason=f"{STRAY} {stray_id}",
+    )
+    # A capture too many on a charge that stands is given back by itself, not with the charge.
+    stands = not call.charges and draft.payment.status == "success"
+    draft.start_call(
+        reverse_id,
+        "refund" if stands else "void",
+        provider=call.provider,
+        amount_minor=said.amount.minor,
+        target=charged,
+    )
+
+
+def _attempt(draft: Draft, provider: str) -> None:
+    payment = draft.payment
+    held = payment.created.capture_method == "manual"
+    review = payment.fraud is not None and payment.fraud.review
+    draft.start_call(
+        payment.txns[0].id,
+        "authorize" if held or review else "charge",
+        provider=provider,
+        amount_minor=payment.created.amount_minor,
+    )
+
+
+def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
+    if call.state == "approved":
+        _approved_again(draft, call, said, ctx)
+        return
+    if call.verb == "charge" and not said.captured:
+        # Held, while we asked for the money: the provider has not finished.
+        _pending(draft, call, Pending(provider_txn_id=said.provider_txn_id))
+        return
+    given_up = call.state == "declined"
+    draft.approve(
+        call,
+        provider_txn_id=said.provider_txn_id,
+        minor=said.amount.minor,
+        currency=said.amount.currency,
+        captured=said.captured,
+    )
+    if given_up:
+        book_stray(draft, call, said)
+        return
+    _after_approval(draft, call, said, ctx)
+
+
+def _after_approval(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
+    waiting = open_txn(draft.payment, "reverse")
+    if waiting is not None:
+        charge = draft.payment.call(call.key)
+        assert charge is not None
+        if not any(
+            other.unresolved and other.transaction_id == waiting.id for other in draft.payment.calls
+        ):
+            void_charge(draft, waiting, charge)
+    elif _differs(draft, call, said):
+        mismatch(draft, call.key)
+    else:
+        announce(draft, ctx)
+
+
+def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
+    # A repetition, unless it says that what was only held is captured now.
+    if not said.captured or call.captured:
+        if said.amount.minor != call.confirmed_minor:
+            draft.attend("amount_mismatch")
+        return
+    if draft.payment.status not in ("authorized", "review"):
+        return
+    minor = said.amount.minor
+    transaction_id = draft.open_transaction(
+        "capture",
+        origin="provider",
+        by=f"provider:{call.provider}",
+        amount_minor=minor,
+        status="success",
+        provider=call.provider,
+        provider_txn_id=said.provider_txn_id,
+    )
+    draft.approve(
+        call,
+        provider_txn_id=said.provider_txn_id,
+        minor=minor,
+        currency=said.amount.currency,
+        captured=True,
+    )
+    if minor > call.amount_minor or said.amount.currency != draft.payment.created.currency:
+        mismatch(draft, call.key)
+        return
+    draft.attend("captured_by_provider", transaction_id)
+    announce(draft, ctx)
+
+
+def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
+    if not call.unresolved:
+        if call.state == "approved" and said.code == "cancelled":
+            _gone_at_provider(draft, call)
+        return  # anything else is an older fact
+    if not said.conclusive and (call.in_doubt or call.state != "open"):
+        return  # this request did nothing; an earlier one with this key may have
+    failure = Failure(
+        code=said.code,
+        message=said.message,
+        decline_code=said.decline_code,
+        retryable=said.retryable,
+    )
+    draft.add(e.CallDeclined(key=call.key, failure=failure, provider_txn_id=said.provider_txn_id))
+    waiting = open_txn(draft.payment, "reverse")
+    cancelled = said.code == "cancelled"
+    if waiting is not None:
+        draft.settle(waiting.id, "success" if cancelled else "cancelled")
+    if cancelled:
+        draft.move("cancelled")
+        return
+    following = _next_provider(draft, call, said, ctx) if waiting is None else None
+    if following is not None:
+        _attempt(draft, following)
+    else:
+        draft.move("failed", failure=failure)
+
+
+def _next_provider(draft: Draft, call: Call, said: Declined, ctx: Context) -> str | None:
+    # Once the payer has been involved, another provider would ask them again for the same thing.
+    if not said.retryable or call.state == "action" or draft.payment.created.provider_pin:
+        return None
+    tried = {other.provider for other in draft.payment.calls if other.charges}
+    if len(tried) >= ATTEMPTS_MAX:
+        return None
+    return next((provider for provider in ctx.routes if provider not in tried), None)
+
+
+def _gone_at_provider(draft: Draft, call: Call) -> None:
+    payment = draft.payment
+    newest = charge_of(payment)
+    if newest is None or newest.key != call.key:
+        return
+    if payment.status not in ("authorized", "review", "success"):
+        return
+    if open_txn(payment, "reverse", "capture", "refund") is not None:
+        return  # our own operation is about to say what became of it
+    draft.open_transaction(
+        "reverse",
+        origin="provider",
+        by=f"provider:{call.provider}",
+        amount_minor=payment.captured_minor or payment.authorized_minor,
+        status="success",
+        provider=call.provider,
+        provider_txn_id=call.provider_txn_id,
+        reason="cancelled_by_provider",
+    )
+    if payment.status == "success":
+        draft.attend("cancelled_by_provider")
+    draft.move("cancelled")
+
+
+def _action_required(draft: Draft, call: Call, said: ActionRequired) -> None:
+    if not call.unresolved or (
+        call.state == "action" and call.url == said.url and call.expires_at_us == said.expires_at_us
+    ):
+        return
+    draft.add(
+        e.ActionRequested(
+            key=call.key,
+            provider_txn_id=said.provider_txn_id,
+            url=said.url,
+            expires_at_us=said.expires_at_us,
+        )
+    )
+    waiting = open_txn(draft.payment, "reverse")
+    if waiting is None:
+        draft.move("action_required", expires_at_us=said.expires_at_us)
+        return
+    charge = draft.payment.call(call.key)
+    assert charge is not None
+    void_charge(draft, waiting, charge)
+
+
+def _pending(draft: Draft, call: Call, said: Pending) -> None:
+    if not call.unresolved:
+        return
+    known = said.provider_txn_id or call.provider_txn_id
+    expected = said.expected_by_us or call.expected_by_us
+    if (call.state, call.provider_txn_id, call.expected_by_us) != ("pending", known, expected):
+        draft.add(e.CallPending(key=call.key, provider_txn_id=known, expected_by_us=expected))
+    draft.move("resumed")
+
+
+def _differs(draft: Draft, call: Call, said: Approved) -> bool:
+    return (
+        said.amount.minor != call.amount_minor
+        or said.amount.currency != draft.payment.created.currency
+    )

@@ -1,0 +1,112 @@
+"""The whole configuration as one frozen Struct; decoded once, unknown keys refused.
+
+Defaults < a TOML file < environment < flags; `paygate_http.configure` does the reading.
+Amounts are minor units of the named currency unless a field says otherwise.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration: a typo in it is an error that names the key."""
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """Where the gateway listens, and what it refuses."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    drain_s: float = 10.0
+    requests_per_key_per_s: int = 0  # 0: no limit; the sandbox shares its keys
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Sandbox(Section, frozen=True, kw_only=True):
+    """The built-in payment providers; loopback only."""
+
+    enabled: bool = False
+    port: int = 8090
+    url: str | None = None  # one that runs already
+    seed: int | None = None
+    latency_ms: int = 50
+    find_lag_ms: int = 2_000
+    void_window_s: int = 86_400
+
+
+class Fraud(Section, frozen=True, kw_only=True):
+    """Thresholds in thousandths of the score; None: off."""
+
+    review_score_milli: int | None = None
+    block_score_milli: int | None = 700
+    review_amount_usd_minor: int | None = None
+    high_amount_usd_minor: int = 1_000_000
+    review_hours: int = 24
+    velocity: bool = True
+    velocity_window_s: int = 3_600
+    velocity_card_max: int = 10
+    velocity_customer_max: int = 20
+    velocity_ip_max: int = 50
+    # US dollars that one major unit is worth, as text ("1.08"): for thresholds, never for money.
+    usd_rates: dict[str, str] = {}
+    block_cards: tuple[str, ...] = ()  # fingerprints are made of these at start; sandbox: 4100...
+    block_customers: tuple[str, ...] = ()
+    block_ips: tuple[str, ...] = ()
+    allow_customers: tuple[str, ...] = ()
+
+
+class Vault(Section, frozen=True, kw_only=True):
+    """Keys as `id:base64` of 32 bytes; the first encrypts, the others still decrypt."""
+
+    keys: tuple[str, ...] = ()
+    fingerprint_key: str | None = None  # base64 of 32 bytes, for every keyed hash; never changes
+
+
+class AmountBounds(Section, frozen=True, kw_only=True):
+    """Bounds for one currency, in minor units."""
+
+    min_minor: int = 1
+    max_minor: int = 9_999_999_999
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Where the gateway says no, early and politely."""
+
+    live_payments_max: int = 150_000
+    oldest_message_s_max: float = 1.0
+    journal_backlog_max: int = 50_000
+    provider_concurrency: int = 256
+    provider_queue_max: int = 200_000
+    idempotency_hours: int = 24
+    in_doubt_flag_s: float = 900.0
+    parked_alert_s: float = 900.0
+    amounts: dict[str, AmountBounds] = {}
+
+
+class ProviderConfig(Section, frozen=True, kw_only=True):
+    """One provider: `kind` chooses the adapter; lower priority goes first."""
+
+    id: str
+    kind: str
+    url: str
+    secret: str = ""
+    webhook_secret: str = ""
+    name: str = ""
+    priority: int = 100
+    active: bool = True
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """Everything."""
+
+    data_dir: str = "data"
+    server: Server = Server()
+    sandbox: Sandbox = Sandbox()
+    fraud: Fraud = Fraud()
+    vault: Vault = Vault()
+    limits: Limits = Limits()
+    providers: tuple[ProviderConfig, ...] = ()
+    api_key_pepper: str | None = None  # base64 of 32 bytes: digests of API keys are made under it

@@ -1,0 +1,251 @@
+"""What is recorded of a payment: a closed union. Recorded events are never changed, only added to.
+
+Each kind is written as `name.version`; `decode` reads every version that was ever written.
+Amounts are integers of minor units, times are UTC microseconds.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from paygate_actors.messages import (
+    Address,
+    Failure,
+    MethodView,
+    Origin,
+    RiskLevel,
+    TransactionStatus,
+    TransactionType,
+)
+from paygate_actors.outcomes import UnknownReason
+from paygate_actors.states import Fact
+
+Verb = Literal["charge", "authorize", "capture", "void", "refund"]
+
+
+class Recorded(
+    Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
+):
+    """What all events share: a field nobody wrote is an error, not a surprise."""
+
+
+class RequestKey(Recorded, frozen=True, kw_only=True):
+    """The idempotency key that a request came with, and a keyed hash of what it asked for."""
+
+    name: str
+    mac: str
+    derived: bool = False
+
+
+class PaymentCreated(Recorded, frozen=True, kw_only=True):
+    """A payment was accepted. `method` is masked; the number is in the vault under its token."""
+
+    merchant: str
+    by: str
+    transaction_id: str
+    amount_minor: int
+    currency: str
+    capture_method: str
+    method: MethodView
+    livemode: bool
+    fingerprint: str | None = None
+    billing: Address | None = None
+    metadata: dict[str, str] = {}
+    description: str | None = None
+    return_url: str | None = None
+    customer_ip: str | None = None
+    provider_pin: str | None = None
+    key: RequestKey | None = None
+
+
+class FraudScored(Recorded, frozen=True, kw_only=True):
+    """The check that decided about the payment; thousandths of the score."""
+
+    score_milli: int
+    risk_level: RiskLevel
+    factors: tuple[str, ...] = ()
+    blocked: bool = False
+    review: bool = False
+    static_only: bool = False
+
+
+class CallStarted(Recorded, frozen=True, kw_only=True):
+    """The intent to do `verb` at a provider, under one key for life. Committed before the call.
+
+    `target` is the provider's id of the charge that a capture, void or refund is about.
+    """
+
+    key: str
+    transaction_id: str
+    verb: Verb
+    provider: str
+    amount_minor: int
+    target: str | None = None
+
+
+class CallInDoubt(Recorded, frozen=True, kw_only=True):
+    """The call's outcome is not known and is being asked for."""
+
+    key: str
+    reason: UnknownReason
+
+
+class CallPending(Recorded, frozen=True, kw_only=True):
+    """The provider took the call on and will say later."""
+
+    key: str
+    provider_txn_id: str | None = None
+    expected_by_us: int | None = None
+
+
+class ActionRequested(Recorded, frozen=True, kw_only=True):
+    """The payer must confirm at `url` before `expires_at_us`."""
+
+    key: str
+    provider_txn_id: str
+    url: str
+    expires_at_us: int
+
+
+class CallApproved(Recorded, frozen=True, kw_only=True):
+    """The provider did it, for the amount that it says."""
+
+    key: str
+    provider_txn_id: str
+    amount_minor: int
+    currency: str
+    captured: bool = False
+
+
+class CallDeclined(Recorded, frozen=True, kw_only=True):
+    """The call definitely did nothing."""
+
+    key: str
+    failure: Failure
+    provider_txn_id: str | None = None
+
+
+class Moved(Recorded, frozen=True, kw_only=True):
+    """The payment itself moved, by the table of `states`. Written as `payment_<fact>`."""
+
+    fact: Fact
+    failure: Failure | None = None
+    expires_at_us: int | None = None
+
+
+class TransactionOpened(Recorded, frozen=True, kw_only=True):
+    """A movement of money beside the payment's first: asked for, or reported by the provider.
+
+    `requested_minor` is what the request said (None: the default), kept to name differences.
+    """
+
+    id: str
+    type: TransactionType
+    origin: Origin
+    amount_minor: int
+    currency: str
+    by: str
+    status: TransactionStatus = "pending"
+    provider: str | None = None
+    provider_txn_id: str | None = None
+    reason: str | None = None
+    requested_minor: int | None = None
+    or_refund: bool = False
+    key: RequestKey | None = None
+
+
+class TransactionSettled(Recorded, frozen=True, kw_only=True):
+    """A transaction reached a status. `amount_minor` is set where the provider's differs."""
+
+    id: str
+    status: TransactionStatus
+    failure: Failure | None = None
+    provider_txn_id: str | None = None
+    amount_minor: int | None = None
+    fact_at_us: int | None = None
+
+
+class StatusAsserted(Recorded, frozen=True, kw_only=True):
+    """An operator said so; the provider's truth wins when it comes."""
+
+    transaction_id: str
+    status: TransactionStatus
+    reason: str
+    by: str
+
+
+class Reviewed(Recorded, frozen=True, kw_only=True):
+    """A person decided about held funds."""
+
+    decision: Literal["approve", "decline"]
+    note: str
+    by: str
+
+
+class AttentionRaised(Recorded, frozen=True, kw_only=True):
+    """A person should look, and why."""
+
+    code: str
+    detail: str = ""
+
+
+class AttentionCleared(Recorded, frozen=True, kw_only=True):
+    """Nothing to look at any more."""
+
+
+PaymentEvent = (
+    PaymentCreated
+    | FraudScored
+    | CallStarted
+    | CallInDoubt
+    | CallPending
+    | ActionRequested
+    | CallApproved
+    | CallDeclined
+    | Moved
+    | TransactionOpened
+    | TransactionSettled
+    | StatusAsserted
+    | Reviewed
+    | AttentionRaised
+    | AttentionCleared
+)
+
+_KINDS: dict[str, type[PaymentEvent]] = {
+    "payment_created.1": PaymentCreated,
+    "fraud_scored.1": FraudScored,
+    "call_started.1": CallStarted,
+    "call_in_doubt.1": CallInDoubt,
+    "call_pending.1": CallPending,
+    "action_requested.1": ActionRequested,
+    "call_approved.1": CallApproved,
+    "call_declined.1": CallDeclined,
+    "payment_moved.1": Moved,
+    "transaction_opened.1": TransactionOpened,
+    "transaction_settled.1": TransactionSettled,
+    "status_asserted.1": StatusAsserted,
+    "reviewed.1": Reviewed,
+    "attention_raised.1": AttentionRaised,
+    "attention_cleared.1": AttentionCleared,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(event: PaymentEvent) -> tuple[str, bytes]:
+    """The kind with its version, and the bytes."""
+    return _NAMES[type(event)], _encode(event)
+
+
+def decode(kind: str, body: bytes) -> PaymentEvent:
+    """Read an event back. Raises `KeyError` for a kind that this version does not know."""
+    return _DECODERS[kind].decode(body)
+
+
+def public_name(event: PaymentEvent) -> str:
+    """How the history names the event: without the version, a move by its fact."""
+    if isinstance(event, Moved):
+        return f"payment_{event.fact}"
+    return _NAMES[type(event)].rpartition(".")[0]

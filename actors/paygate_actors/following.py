@@ -1,0 +1,258 @@
+"""What providers say about captures, voids and refunds. Pure.
+
+The same rule as for charges: only what is said moves anything, whoever says it first; what is
+said twice moves nothing the second time.
+"""
+
+from typing import Final, assert_never
+
+from paygate_actors import events as e
+from paygate_actors.charging import (
+    STRAY,
+    announce,
+    book_stray,
+    doubt,
+    mismatch,
+    reverse_by_system,
+)
+from paygate_actors.draft import Context, Draft
+from paygate_actors.messages import Failure
+from paygate_actors.operating import start_refund
+from paygate_actors.outcomes import (
+    ActionRequired,
+    Approved,
+    Declined,
+    Outcome,
+    Pending,
+    Unknown,
+)
+from paygate_actors.record import Call, Payment, Txn
+from paygate_actors.sums import charge_of
+
+# What providers say of a hold that is no longer there.
+HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled"})
+
+USE_REFUND = Failure(
+    code="use_refund", message="The provider settled the payment already: refund it instead."
+)
+WENT_ON = Failure(code="use_refund", message="Settled already: it went on as a refund.")
+
+
+def follow_up_said(
+    draft: Draft, call: Call, outcome: Outcome, ctx: Context, *, at_us: int | None = None
+) -> None:
+    """What became of a capture, void or refund. `at_us`: the provider's own time of it."""
+    match outcome:
+        case Approved():
+            if _late(draft, call, at_us):
+                return
+            _done(draft, call, outcome, ctx, at_us)
+        case Declined():
+            if call.unresolved:
+                _not_done(draft, call, outcome, ctx)
+            elif call.verb == "refund" and call.state == "approved":
+                _refund_bounced(draft, call, outcome, at_us)
+        case Pending():
+            if call.state == "open":
+                draft.add(
+                    e.CallPending(
+                        key=call.key,
+                        provider_txn_id=outcome.provider_txn_id,
+                        expected_by_us=outcome.expected_by_us,
+                    )
+                )
+        case Unknown():
+            doubt(draft, call, outcome.reason)
+        case ActionRequired():
+            doubt(draft, call, "garbage")  # no follow-up is confirmed by a payer
+        case _:
+            assert_never(outcome)
+
+
+def _late(draft: Draft, call: Call, at_us: int | None) -> bool:
+    # Said before, or older than the failure that was reported since.
+    if call.state == "approved":
+        return True
+    if call.unresolved:
+        return False
+    if call.verb != "refund":
+        return False
+    known = _txn_of(draft.payment, call).fact_at_us
+    return at_us is not None and known is not None and at_us <= known
+
+
+def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | None) -> None:
+    stray = (
+        call.verb == "capture"
+        and not call.unresolved
+        and draft.payment.status not in ("authorized", "review")
+    )
+    draft.approve(
+        call,
+        provider_txn_id=said.provider_txn_id,
+        minor=said.amount.minor,
+        currency=said.amount.currency,
+        captured=call.verb == "capture",
+    )
+    if stray:
+        book_stray(draft, call, said)
+        return
+    differs = (
+        said.amount.minor != call.amount_minor
+        or said.amount.currency != draft.payment.created.currency
+    )
+    draft.add(
+        e.TransactionSettled(
+            id=call.transaction_id,
+            status="success",
+            provider_txn_id=said.provider_txn_id,
+            amount_minor=said.amount.minor if differs else None,
+            fact_at_us=at_us,
+        )
+    )
+    match call.verb:
+        case "capture":
+            _captured(draft, ctx, differs=differs)
+        case "void" | "refund":
+            _given_back(draft, call, differs=differs)
+        case "charge" | "authorize":
+            raise TypeError("a charge is no follow-up")
+        case _:
+            assert_never(call.verb)
+
+
+def _captured(draft: Draft, ctx: Context, *, differs: bool) -> None:
+    charge = charge_of(draft.payment)
+    assert charge is not None
+    if differs:
+        mismatch(draft, charge.key)
+    else:
+        announce(draft, ctx)
+
+
+def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
+    if differs:
+        draft.attend("amount_mismatch")
+    txn = _txn_of(draft.payment, call)
+    if txn.type != "reverse" or (txn.reason or "").startswith(STRAY):
+        return
+    if _of_own_charge(draft.payment, call):
+        draft.move("cancelled", failure=_why_cancelled(txn))
+
+
+def _why_cancelled(reverse: Txn) -> Failure | None:
+    match reverse.reason:
+        case "authentication_expired":
+            return Failure(
+                code="authentication_expired",
+                message="The payer did not confirm in time.",
+                retryable=True,
+            )
+        case "amount_mismatch":
+            return Failure(code="amount_mismatch", message="The provider confirmed another amount.")
+        case _:
+            return None
+
+
+def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
+    if not said.conclusive:
+        return  # this request did nothing: it is sent again under the same key
+    failure = Failure(
+        code=said.code,
+        message=said.message,
+        decline_code=said.decline_code,
+        retryable=said.retryable,
+    )
+    draft.add(e.CallDeclined(key=call.key, failure=failure, provider_txn_id=said.provider_txn_id))
+    match call.verb:
+        case "capture":
+            _capture_declined(draft, call, failure)
+        case "void":
+            _void_declined(draft, call, failure, ctx)
+        case "refund":
+            draft.settle(call.transaction_id, "failed", failure)
+            if _txn_of(draft.payment, call).type == "reverse":
+                draft.attend("reverse_failed", call.transaction_id)
+        case "charge" | "authorize":
+            raise TypeError("a charge is no follow-up")
+        case _:
+            assert_never(call.verb)
+
+
+def _capture_declined(draft: Draft, call: Call, failure: Failure) -> None:
+    draft.settle(call.transaction_id, "failed", failure)
+    if failure.code in HOLD_GONE:
+        draft.move("cancelled", failure=failure)
+    elif draft.payment.status == "review":
+        # The funds stay held although nobody will take them: give them free.
+        draft.move("failed", failure=failure)
+        charge = charge_of(draft.payment)
+        assert charge is not None
+        reverse_by_system(draft, charge, "capture_declined")
+
+
+def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> None:
+    charge = charge_of(draft.payment)
+    own = _of_own_charge(draft.payment, call)
+    if failure.code == "operation_pending" and own and charge is not None and charge.unresolved:
+        return  # the charge is decided first; its answer starts the void anew
+    reverse = _txn_of(draft.payment, call)
+    if failure.code != "already_settled":
+        draft.settle(reverse.id, "failed", failure)
+        if reverse.origin != "merchant":
+            draft.attend("reverse_failed", reverse.id)
+        _stand(draft, own=own, ctx=ctx)
+        return
+    if reverse.origin == "system":
+        draft.start_call(
+            reverse.id,
+            "refund",
+            provider=call.provider,
+            amount_minor=call.amount_minor,
+            target=call.target,
+        )
+        return
+    draft.settle(
+        reverse.id,
+        "cancelled" if reverse.or_refund else "failed",
+        WENT_ON if reverse.or_refund else USE_REFUND,
+    )
+    _stand(draft, own=own, ctx=ctx)
+    if reverse.or_refund:
+        refund_id = draft.open_transaction(
+            "refund",
+            origin=reverse.origin,
+            by=f"reverse:{reverse.id}",
+            amount_minor=draft.payment.captured_minor,
+            reason=reverse.reason,
+        )
+        start_refund(draft, refund_id, draft.payment.captured_minor)
+
+
+def _stand(draft: Draft, *, own: bool, ctx: Context) -> None:
+    # A reverse came before the charge was announced and could not undo it: the charge stands.
+    charge = charge_of(draft.payment)
+    if own and charge is not None and charge.state == "approved":
+        announce(draft, ctx)
+
+
+def _refund_bounced(draft: Draft, call: Call, said: Declined, at_us: int | None) -> None:
+    txn = _txn_of(draft.payment, call)
+    if txn.status != "success" or (
+        at_us is not None and txn.fact_at_us is not None and at_us <= txn.fact_at_us
+    ):
+        return
+    failure = Failure(code=said.code, message=said.message, decline_code=said.decline_code)
+    draft.add(e.CallDeclined(key=call.key, failure=failure))
+    draft.add(e.TransactionSettled(id=txn.id, status="failed", failure=failure, fact_at_us=at_us))
+    draft.attend("refund_failed", txn.id)
+
+
+def _txn_of(payment: Payment, call: Call) -> Txn:
+    txn = payment.txn(call.transaction_id)
+    assert txn is not None, "every call belongs to a transaction"
+    return txn
+
+
+def _of_own_charge(payment: Payment, call: Call) -> bool:
+    return (call.provider, call.target) == (payment.provider, payment.provider_txn_id)

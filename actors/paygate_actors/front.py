@@ -1,0 +1,324 @@
+"""The front of the gateway: what the doors may ask, and nothing else.
+
+It finds the payment that a request is about, checks that it is the caller's, asks its actor, and
+turns what the engine raises into refusals. It decides nothing about money.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import structlog
+from pykka import ActorDeadError
+
+from paygate_actors.admission import Admission
+from paygate_actors.card import SealedCard
+from paygate_actors.idempotency import operation_key
+from paygate_actors.inbox import Inbox
+from paygate_actors.intake import Intake
+from paygate_actors.messages import (
+    ApiKey,
+    Caller,
+    CapturePayment,
+    EventView,
+    Filters,
+    FraudCheck,
+    PaymentPage,
+    PaymentReply,
+    PaymentView,
+    ProcessPayment,
+    ProviderView,
+    RefundPayment,
+    Refusal,
+    ReversePayment,
+    ReviewPayment,
+    ScoreRequest,
+    SetTransactionStatus,
+    TransactionPage,
+    TransactionReply,
+    TransactionView,
+)
+from paygate_actors.outcomes import Outcome
+from paygate_actors.payment import PaymentActor
+from paygate_actors.payment_messages import Await, Correct, Decide, Operate, WhichCall
+from paygate_actors.projection import key_document
+from paygate_actors.provider_desk import ProviderDesk, Switches, switches_unit
+from paygate_actors.providers.base import BodyInvalid, SignatureInvalid
+from paygate_actors.reads import Reads
+from paygate_actors.record import Call
+from paygate_actors.states import WAITING
+from paygate_actors.vault import Vault
+from paygate_engine.errors import (
+    AskTimeout,
+    Conflicted,
+    NotFound,
+    Overloaded,
+    Parked,
+    StoreFailed,
+    StoreFull,
+)
+from paygate_engine.journal import Journal
+from paygate_engine.region import Region
+from paygate_engine.stores.base import AuditEntry, Unit
+from paygate_engine.system import ActorSystem
+
+# A command waits for the disk and for the groups before it; longer means that something is wrong.
+ASK_S: Final = 15.0
+# An operator's correction waits for the provider's own deadline and the pool.
+LOOK_UP_S: Final = 10.0
+# What `Prefer: wait` may ask for at most, in seconds.
+WAIT_S_MAX: Final = 30.0
+
+NO_PROVIDER_HERE: Final = Refusal(code="provider_not_found", detail="No such provider.")
+OUTCOME_UNKNOWN: Final = Refusal(
+    code="outcome_unknown",
+    detail="Whether this was done is not known. Ask again with the same key.",
+    retry_after_s=1,
+)
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("paygate.front")
+
+
+class GatewayFront:
+    """The `Front` of `messages`, over the actors."""
+
+    def __init__(
+        self,
+        *,
+        system: ActorSystem,
+        journal: Journal,
+        payments: Region[PaymentActor],
+        intake: Intake,
+        reads: Reads,
+        inbox: Inbox,
+        desk: ProviderDesk,
+        vault: Vault,
+        admission: Admission,
+        gauges: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._system = system
+        self._journal = journal
+        self._payments = payments
+        self._intake = intake
+        self._reads = reads
+        self._inbox = inbox
+        self._desk = desk
+        self._vault = vault
+        self._admission = admission
+        self._gauges = gauges
+
+    # ------------------------------------------------------------------ commands
+
+    async def process(
+        self, command: ProcessPayment, *, wait_s: float = 0
+    ) -> PaymentReply | Refusal:
+        """Make or find the payment."""
+        reply = await _guarded(self._intake.process(command))
+        if isinstance(reply, Refusal) or wait_s <= 0 or reply.payment.status not in WAITING:
+            return reply
+        view = await self._settled(reply.payment, min(wait_s, WAIT_S_MAX))
+        return PaymentReply(payment=view, replayed=reply.replayed)
+
+    async def capture(self, command: CapturePayment) -> TransactionReply | Refusal:
+        """Capture held funds."""
+        return await self._operate(command)
+
+    async def refund(self, command: RefundPayment) -> TransactionReply | Refusal:
+        """Refund captured funds."""
+        return await self._operate(command)
+
+    async def reverse(self, command: ReversePayment) -> TransactionReply | Refusal:
+        """Undo the payment."""
+        return await self._operate(command)
+
+    async def review(self, command: ReviewPayment) -> PaymentReply | Refusal:
+        """Decide on held funds."""
+        owned = await self.payment(command.caller, command.payment_id)
+        if isinstance(owned, Refusal):
+            return owned
+        return await self._ask(command.payment_id, Decide(command=command))
+
+    async def set_status(self, command: SetTransactionStatus) -> TransactionReply | Refusal:
+        """Correct a transaction, the provider being asked first."""
+        txn = await self.transaction(command.caller, command.transaction_id)
+        if isinstance(txn, Refusal):
+            return txn
+        call: Call | Refusal | None = await self._ask(
+            txn.payment_id, WhichCall(transaction_id=txn.id)
+        )
+        if isinstance(call, Refusal):
+            return call
+        fresh = None if call is None or txn.status != "pending" else await self._look_up(call)
+        return await self._ask(txn.payment_id, Correct(command=command, fresh=fresh))
+
+    async def switch_provider(
+        self, caller: Caller, provider_id: str, *, is_active: bool, accepts_charges: bool
+    ) -> ProviderView | Refusal:
+        """Turn a provider's switches, durably."""
+        desk = self._desk.get(provider_id)
+        if desk is None:
+            return NO_PROVIDER_HERE
+        switches = Switches(
+            is_active=is_active,
+            accepts_charges=accepts_charges,
+            created_at_us=desk.switches.created_at_us,
+        )
+        at_us = self._system.clock.now_us()
+        unit = switches_unit(provider_id, switches, who=f"key:{caller.key_id}", at_us=at_us)
+        refused = await self._record(unit)
+        if refused is not None:
+            return refused
+        desk.switches = switches
+        return self._desk.view(desk)
+
+    async def put_key(self, caller: Caller, key: ApiKey) -> None:
+        """Store an API key. Raises what the journal raises."""
+        what = "create key" if key.revoked_at_us is None else "revoke key"
+        entry = AuditEntry(
+            at_us=self._system.clock.now_us(),
+            who=f"key:{caller.key_id}",
+            what=f"{what} for {key.role} {key.merchant}".rstrip(),
+            stream=key.id,
+        )
+        await self._journal.append_wait(Unit(documents=(key_document(key),), audit=(entry,)))
+
+    async def webhook(
+        self, provider_id: str, headers: Mapping[str, str], body: bytes
+    ) -> Refusal | None:
+        """Take a provider's event in: unknown provider, then signature, then body."""
+        desk = self._desk.get(provider_id)
+        if desk is None:
+            return NO_PROVIDER_HERE
+        try:
+            desk.adapter.verify(headers, body, now_us=self._system.clock.now_us())
+            event = desk.adapter.parse(headers, body)
+        except SignatureInvalid:
+            return Refusal(code="signature_invalid", detail="Not signed by this provider.")
+        except BodyInvalid:
+            return Refusal(code="malformed_body", detail="The event cannot be read.")
+        return await _guarded(self._inbox.take(provider_id, event))
+
+    # ------------------------------------------------------------------ reading
+
+    async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
+        """The payment as committed."""
+        return await self._reads.payment(caller, payment_id)
+
+    async def payments(self, caller: Caller, filters: Filters) -> PaymentPage | Refusal:
+        """A page of payments."""
+        return await self._reads.payments(caller, filters)
+
+    async def events(self, caller: Caller, payment_id: str) -> tuple[EventView, ...] | Refusal:
+        """The payment's history."""
+        return await self._reads.events(caller, payment_id)
+
+    async def transaction(self, caller: Caller, transaction_id: str) -> TransactionView | Refusal:
+        """The transaction as committed."""
+        return await self._reads.transaction(caller, transaction_id)
+
+    async def transactions(self, caller: Caller, filters: Filters) -> TransactionPage | Refusal:
+        """A page of transactions."""
+        return await self._reads.transactions(caller, filters)
+
+    async def providers(self) -> tuple[ProviderView, ...]:
+        """Every provider, by priority."""
+        return tuple(map(self._desk.view, self._desk.all()))
+
+    async def check_fraud(self, caller: Caller, request: ScoreRequest) -> FraudCheck:
+        """Score without charging."""
+        return await self._intake.score(request, None)
+
+    async def fraud_of(self, caller: Caller, transaction_id: str) -> FraudCheck | Refusal:
+        """The check of the transaction's payment."""
+        return await self._reads.fraud_of(caller, transaction_id)
+
+    async def find_key(self, digest: str) -> ApiKey | None:
+        """The stored API key with this digest."""
+        return await self._reads.key(digest)
+
+    async def keys(self) -> tuple[ApiKey, ...]:
+        """All stored keys."""
+        return await self._reads.keys()
+
+    def fingerprint(self, card: SealedCard) -> str:
+        """The card's keyed hash."""
+        return self._vault.fingerprint(card.reveal()[0])
+
+    def admits(self) -> Refusal | None:
+        """None where new payments are taken."""
+        return self._admission.refusal()
+
+    def readiness(self) -> str | None:
+        """None when ready; else why not."""
+        return self._admission.unready()
+
+    def gauges(self) -> Mapping[str, float]:
+        """Numbers for the metrics page."""
+        return self._gauges()
+
+    # ------------------------------------------------------------------ asking payments
+
+    async def _operate(
+        self, command: CapturePayment | RefundPayment | ReversePayment
+    ) -> TransactionReply | Refusal:
+        owned = await self.payment(command.caller, command.payment_id)
+        if isinstance(owned, Refusal):
+            return owned
+        key = operation_key(command, self._vault)
+        return await self._ask(command.payment_id, Operate(command=command, key=key))
+
+    async def _ask(self, payment_id: str, message: Any) -> Any:
+        return await _guarded(self._payments.ask(payment_id, message, timeout=ASK_S))
+
+    async def _settled(self, view: PaymentView, wait_s: float) -> PaymentView:
+        try:
+            return await self._payments.ask(view.id, Await(), timeout=wait_s)
+        except (AskTimeout, Overloaded, Parked, ActorDeadError, StoreFailed):
+            return await self._reads.look(view.id) or view
+
+    async def _look_up(self, call: Call) -> Outcome | None:
+        asked = self._desk.look_up(call.provider, call.key, timeout_s=LOOK_UP_S)
+        if asked is None:
+            return None
+        try:
+            return await asked
+        except (AskTimeout, Overloaded, ActorDeadError):
+            return None
+
+    async def _record(self, unit: Unit) -> Refusal | None:
+        async def append() -> Refusal | None:
+            await self._journal.append_wait(unit)
+            return None
+
+        return await _guarded(append())
+
+
+async def _guarded(work: Awaitable[T]) -> T | Refusal:
+    """The answer, or the refusal that says why there is none."""
+    try:
+        return await work
+    except (Overloaded, StoreFull) as error:
+        full = isinstance(error, StoreFull)
+        return Refusal(
+            code="overloaded",
+            detail="There is no room on the disk; nothing was done."
+            if full
+            else "Too much is waiting; nothing was done.",
+            retry_after_s=5 if full else 1,
+        )
+    except NotFound:
+        return Refusal(code="payment_not_found", detail="No such payment.")
+    except Conflicted:
+        return Refusal(
+            code="operation_in_progress",
+            detail="Somebody else is changing this payment.",
+            retry_after_s=1,
+        )
+    except Parked:
+        return Refusal(
+            code="outcome_unknown", detail="This payment waits for a person to look at it."
+        )
+    except (StoreFailed, AskTimeout, ActorDeadError) as error:
+        _log.error("outcome_unknown", error=type(error).__name__)
+        return OUTCOME_UNKNOWN

@@ -1,0 +1,113 @@
+"""What the house is furnished with, out of the configuration and the store."""
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from paygate_actors.breaker import Breaker
+from paygate_actors.config import Config, Fraud, ProviderConfig
+from paygate_actors.house import Limits
+from paygate_actors.pool import ProviderPool
+from paygate_actors.projection import MODE, PROVIDER
+from paygate_actors.provider_desk import (
+    Desk,
+    ProviderDesk,
+    Switches,
+    read_switches,
+    switches_unit,
+)
+from paygate_actors.providers.base import Provider
+from paygate_actors.providers.sandbox import SandboxProvider
+from paygate_engine.clock import system_bytes
+from paygate_engine.errors import StoreRefused
+from paygate_engine.journal import Journal
+from paygate_engine.ref import LightRef
+from paygate_engine.stores.base import AuditEntry, Document, Store, Unit
+from paygate_engine.system import ActorSystem
+
+US_PER_S: Final = 1_000_000
+# The sandbox blocks this card, as its contract says.
+SANDBOX_BLOCKED: Final = "4100000000000019"
+
+
+def limits_of(config: Config) -> Limits:
+    """The durations that payments decide by."""
+    return Limits(
+        review_us=config.fraud.review_hours * 3_600 * US_PER_S,
+        key_life_us=config.limits.idempotency_hours * 3_600 * US_PER_S,
+        in_doubt_flag_us=round(config.limits.in_doubt_flag_s * US_PER_S),
+    )
+
+
+def fraud_of(config: Config) -> Fraud:
+    """The fraud rules; the sandbox's have its blocked card on the list."""
+    if not config.sandbox.enabled:
+        return config.fraud
+    cards = (*config.fraud.block_cards, SANDBOX_BLOCKED)
+    return msgspec.structs.replace(config.fraud, block_cards=cards)
+
+
+def adapters_of(config: Config) -> dict[str, Provider]:
+    """An adapter for each configured provider. Raises `StoreRefused` for an unknown kind."""
+    return {each.id: _adapter(each, config) for each in config.providers}
+
+
+def desks_of(
+    config: Config, adapters: Mapping[str, Provider], system: ActorSystem
+) -> Iterable[Desk]:
+    """A desk for each provider, its switches as configured."""
+    for each in config.providers:
+        switches = Switches(
+            is_active=each.active, accepts_charges=True, created_at_us=system.clock.now_us()
+        )
+        pool = _pool_of(system, each.id)
+        yield Desk(each, adapters[each.id], Breaker(system.clock), switches, pool)
+
+
+async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> None:
+    """Turn the switches as they were left; a provider that is new is known from now on."""
+    for each in desk.all():
+        stored = await store.read_document(PROVIDER, each.config.id)
+        if stored is not None:
+            each.switches = read_switches(stored)
+        else:
+            made_us = each.switches.created_at_us
+            unit = switches_unit(each.config.id, each.switches, who="system", at_us=made_us)
+            await journal.append_wait(unit)
+
+
+async def stamp(mode: str, *, folder: str, store: Store, journal: Journal, at_us: int) -> None:
+    """Mark a new folder sandbox or live. Raises `StoreRefused` for one that is marked otherwise."""
+    stamped = await store.read_document(MODE, MODE)
+    if stamped is None:
+        entry = AuditEntry(at_us=at_us, who="system", what=f"stamp {mode}", stream=MODE)
+        document = Document(kind=MODE, id=MODE, body=mode.encode())
+        await journal.append_wait(Unit(documents=(document,), audit=(entry,)))
+    elif stamped.body.decode() != mode:
+        raise StoreRefused(
+            f"{folder} is a {stamped.body.decode()} folder, and this server is {mode}: give it a"
+            " folder of its own with --data"
+        )
+
+
+def random_bytes(rng: random.Random | None) -> Callable[[int], bytes]:
+    """The system's randomness, or a simulator's."""
+    return system_bytes if rng is None else rng.randbytes
+
+
+def _adapter(config: ProviderConfig, gateway: Config) -> Provider:
+    if config.kind == "sandbox":
+        return SandboxProvider(
+            id=config.id,
+            name=config.name or config.id,
+            url=config.url,
+            webhook_secret=config.webhook_secret,
+            void_window_s=gateway.sandbox.void_window_s,
+        )
+    raise StoreRefused(f"providers: {config.id} has the kind {config.kind}, which nobody knows")
+
+
+def _pool_of(system: ActorSystem, provider: str) -> Callable[[], LightRef[ProviderPool] | None]:
+    return lambda: system.get(f"pool:{provider}")

@@ -1,0 +1,194 @@
+"""Idempotency keys: one operation for each, whoever repeats it, at whatever moment.
+
+The key of a payment's creation is a claim that is committed with its first event. Here is only
+what happens in memory before that: repetitions that come while the first is on its way wait for
+it. Keys of captures, refunds and reverses lie in the payment itself (`operating`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from paygate_actors.events import PaymentCreated, RequestKey
+from paygate_actors.messages import (
+    CapturePayment,
+    CardMethod,
+    PaymentView,
+    ProcessPayment,
+    RefundPayment,
+    ReversePayment,
+    TokenMethod,
+    WalletMethod,
+)
+from paygate_actors.states import FINAL
+from paygate_actors.vault import Vault
+from paygate_engine.stores.base import Claim, Store
+
+_MAC_DOMAIN: Final = "idempotency"
+_DERIVED_DOMAIN: Final = "derived-key"
+
+
+class Binding(Struct, frozen=True, kw_only=True):
+    """What a claim's row holds: the keyed hash of the request, and where the key came from."""
+
+    mac: str
+    derived: bool = False
+
+
+def creation_key(
+    command: ProcessPayment, vault: Vault, fingerprint: str | None
+) -> RequestKey | None:
+    """The key of a creation: the caller's, or one derived from its order; None for neither.
+
+    A derived key is made of merchant, order, amount, currency and the card's keyed hash, each
+    with its length, so that no two orders can run together.
+    """
+    merchant = command.caller.merchant
+    mac = vault.mac(_MAC_DOMAIN, _canonical(command, fingerprint)).hex()
+    if command.idempotency_key is not None:
+        return RequestKey(name=f"{merchant}\x1fprocess\x1f{command.idempotency_key}", mac=mac)
+    order = command.metadata.get("orderID")
+    if not order:
+        return None
+    method = command.method
+    paid_by = fingerprint if isinstance(method, CardMethod) else _instrument(command)
+    parts = (merchant, order, command.amount.minor, command.amount.currency, paid_by)
+    derived = vault.mac(_DERIVED_DOMAIN, msgspec.json.encode(parts)).hex()
+    return RequestKey(name=f"{merchant}\x1fderived\x1f{derived}", mac=mac, derived=True)
+
+
+def operation_key(
+    command: CapturePayment | RefundPayment | ReversePayment, vault: Vault
+) -> RequestKey | None:
+    """The key of an operation on a payment, scoped to who asks and to the path."""
+    if command.idempotency_key is None:
+        return None
+    caller = command.caller
+    scope = caller.merchant or f"operator {caller.key_id}"
+    asked: tuple[object, ...]
+    match command:
+        case CapturePayment():
+            asked = (command.amount_minor,)
+        case RefundPayment():
+            asked = (command.amount_minor, command.reason)
+        case ReversePayment():
+            asked = (command.reason, command.or_refund)
+    mac = vault.mac(_MAC_DOMAIN, msgspec.json.encode((type(command).__name__, asked)))
+    return RequestKey(name=f"{scope}\x1f{command.idempotency_key}", mac=mac.hex())
+
+
+def binds(view: PaymentView, binding: Binding, *, now_us: int, life_us: int) -> bool:
+    """Whether the key still stands for the payment.
+
+    It outlives an open payment, and one in doubt, however long that takes. A derived key lets a
+    payer try again after a failure.
+    """
+    if view.status not in FINAL or view.in_doubt or view.processed_at_us is None:
+        return True
+    if binding.derived and view.status in ("failed", "cancelled"):
+        return False
+    return now_us - view.processed_at_us <= life_us
+
+
+def differences(
+    created: PaymentCreated, command: ProcessPayment, fingerprint: str | None
+) -> list[str]:
+    """The names of the request's fields that differ from those of the recorded request."""
+    was = created.method
+    method = command.method
+    pairs: dict[str, tuple[object, object]] = {
+        "amount": (created.amount_minor, command.amount.minor),
+        "currency": (created.currency, command.amount.currency),
+        "captureMethod": (created.capture_method, command.capture_method),
+        "billingAddress": (created.billing, command.billing),
+        "metadata": (created.metadata, command.metadata),
+        "description": (created.description, command.description),
+        "returnURL": (created.return_url, command.return_url),
+        "customerIP": (created.customer_ip, command.customer_ip),
+        "provider": (created.provider_pin, command.provider),
+    }
+    match method:
+        case CardMethod():
+            pairs["paymentMethod.type"] = (was.kind, method.kind)
+            pairs["paymentMethod.cardNumber"] = (created.fingerprint, fingerprint)
+            pairs["paymentMethod.expiryMonth"] = (was.expiry_month, method.expiry_month)
+            pairs["paymentMethod.expiryYear"] = (was.expiry_year, method.expiry_year)
+            pairs["paymentMethod.holderName"] = (was.holder_name, method.holder_name)
+        case WalletMethod():
+            pairs["paymentMethod.type"] = (was.kind, "wallet")
+            pairs["paymentMethod.walletID"] = (was.wallet_id, method.wallet_id)
+        case TokenMethod():
+            pairs["paymentMethod.token"] = (was.token, method.token)
+    return [name for name, (first, second) in pairs.items() if first != second]
+
+
+def claim_of(key: RequestKey, payment_id: str, *, replaces: str | None) -> Claim:
+    """The row that is committed with the payment."""
+    body = msgspec.json.encode(Binding(mac=key.mac, derived=key.derived))
+    return Claim(name=key.name, stream=payment_id, body=body, replaces=replaces)
+
+
+class ClaimDesk:
+    """Lets one request for each key through at a time; the others wait for its payment."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._first: dict[str, asyncio.Future[None]] = {}
+
+    async def holder(self, name: str) -> tuple[str, Binding] | None:
+        """Who holds the key as committed: the payment, and what it was used for."""
+        claim = await self._store.read_claim(name)
+        if claim is None:
+            return None
+        return claim.stream, msgspec.json.decode(claim.body, type=Binding)
+
+    async def alone(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` when no other request with this key is being worked on."""
+        while (first := self._first.get(name)) is not None:
+            await first
+        self._first[name] = mine = asyncio.get_running_loop().create_future()
+        try:
+            await work()
+        finally:
+            del self._first[name]
+            mine.set_result(None)
+
+
+def _canonical(command: ProcessPayment, fingerprint: str | None) -> bytes:
+    return msgspec.json.encode(
+        (
+            command.amount.minor,
+            command.amount.currency,
+            _instrument(command),
+            fingerprint,
+            command.billing,
+            command.metadata,
+            command.capture_method,
+            command.description,
+            command.provider,
+            command.return_url,
+            command.customer_ip,
+        ),
+        order="deterministic",
+    )
+
+
+def _instrument(command: ProcessPayment) -> tuple[object, ...]:
+    method = command.method
+    match method:
+        case CardMethod():
+            # `card` and `credit_card` are told apart; the number is in the fingerprint, and the
+            # CVV is nowhere.
+            return (
+                method.kind,
+                method.expiry_month,
+                method.expiry_year,
+                method.holder_name,
+            )
+        case WalletMethod():
+            return ("wallet", method.wallet_id)
+        case TokenMethod():
+            return ("token", method.token)

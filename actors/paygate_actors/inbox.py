@@ -1,0 +1,173 @@
+"""The inbox of webhooks: stored once, acknowledged, told to the payment, kept until it applied.
+
+An event is durable before its provider hears 200, and done only in the same commit as what
+follows from it. What finds no payment yet is parked; it is tried again when a payment learns of
+the provider's id, after every restart, and now and then. It is never dropped.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from paygate_actors.draft import payment_of_first
+from paygate_actors.payment_messages import Reported
+from paygate_actors.projection import INBOX, TRANSACTION, charge_link, read_transaction
+from paygate_actors.providers.base import ProviderEvent
+from paygate_engine.errors import Overloaded
+from paygate_engine.journal import Journal
+from paygate_engine.stores.base import AuditEntry, Item, Query, Store, Unit
+from paygate_engine.system import ActorSystem
+
+# Often enough that a lost message is noticed before anybody is alerted, and next to free.
+SWEEP_S: Final = 30.0
+# A sweep reads this many at a time.
+SWEEP_PAGE: Final = 500
+# Ids that providers give; ours are 32 characters. Longer ones are no ids.
+REFERENCE_MAX: Final = 64
+# A provider repeats an event for days; its signature is too old after minutes. A week is both.
+KEEP_DONE_US: Final = 7 * 24 * 3_600 * 1_000_000
+
+_log = structlog.get_logger("paygate.inbox")
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """An event as it lies in the inbox."""
+
+    provider: str
+    event: ProviderEvent
+
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Stored)
+
+
+class Inbox:
+    """Takes events in and brings them to their payments. `tell(payment_id, message)`."""
+
+    def __init__(
+        self,
+        *,
+        system: ActorSystem,
+        store: Store,
+        journal: Journal,
+        tell: Callable[[str, Any], None],
+        is_active: Callable[[str], bool],
+    ) -> None:
+        self._system = system
+        self._store = store
+        self._journal = journal
+        self._tell = tell
+        self._is_active = is_active
+        self._parked: dict[tuple[str, str], dict[str, Stored]] = {}
+        self._parked_since_us: dict[str, int] = {}
+        self.received = 0
+        self.repeated = 0
+
+    @property
+    def parked(self) -> int:
+        """How many events wait for a payment that nobody knows yet."""
+        return len(self._parked_since_us)
+
+    def oldest_parked_s(self) -> float:
+        """How long the oldest of them has waited, in seconds; 0 if there is none."""
+        if not self._parked_since_us:
+            return 0.0
+        now_us = self._system.clock.now_us()
+        return (now_us - min(self._parked_since_us.values())) / 1_000_000
+
+    async def take(self, provider: str, event: ProviderEvent) -> None:
+        """Store a verified event; returns when it is durable. One seen before has no effect.
+
+        Raises `Overloaded`, `StoreFull` or `StoreFailed` as the journal does.
+        """
+        now_us = self._system.clock.now_us()
+        stored = Stored(provider=provider, event=event)
+        item = Item(
+            queue=INBOX,
+            id=f"{provider}/{event.event_id}",
+            key=event.provider_txn_id,
+            at_us=now_us,
+            body=_encode(stored),
+        )
+        entry = AuditEntry(
+            at_us=now_us,
+            who=f"provider:{provider}",
+            what=f"received {event.event_type}",
+            stream=item.id,
+        )
+        conflict = await self._journal.append_wait(Unit(items=(item,), audit=(entry,)))
+        if conflict is not None:
+            self.repeated += 1
+            return
+        self.received += 1
+        self._system.spawn_task(self._deliver(item.id, stored, now_us))
+
+    def appeared(self, provider: str, provider_txn_id: str) -> None:
+        """A payment knows this provider id now: bring it what waited for that."""
+        for item_id, stored in self._parked.pop((provider, provider_txn_id), {}).items():
+            since_us = self._parked_since_us.pop(item_id, self._system.clock.now_us())
+            self._system.spawn_task(self._deliver(item_id, stored, since_us))
+
+    async def recover(self) -> None:
+        """Bring everything that is not done to its payment, again."""
+        await self._bring(self._system.clock.now_us() + 1)
+
+    async def sweep(self) -> None:
+        """See to what got lost between the journal and a payment, and forget what is long done."""
+        now_us = self._system.clock.now_us()
+        await self._bring(now_us - round(SWEEP_S * 1_000_000))
+        await self._store.forget(queue=INBOX, done_before_us=now_us - KEEP_DONE_US)
+
+    async def _bring(self, before_us: int) -> None:
+        after = ""
+        while True:
+            items = await self._store.waiting(INBOX, after_id=after, limit=SWEEP_PAGE)
+            for item in items:
+                if item.at_us < before_us:
+                    self._unpark(item)
+                    await self._deliver(item.id, _decoder.decode(item.body), item.at_us)
+            if len(items) < SWEEP_PAGE:
+                return
+            after = items[-1].id
+
+    def _unpark(self, item: Item) -> None:
+        if self._parked_since_us.pop(item.id, None) is None:
+            return
+        for place, waiting in list(self._parked.items()):
+            if waiting.pop(item.id, None) is not None and not waiting:
+                del self._parked[place]
+
+    async def _deliver(self, item_id: str, stored: Stored, since_us: int) -> None:
+        payment_id = await self._payment_of(stored)
+        if payment_id is None:
+            place = (stored.provider, stored.event.provider_txn_id)
+            self._parked.setdefault(place, {})[item_id] = stored
+            self._parked_since_us[item_id] = since_us
+            return
+        message = Reported(provider=stored.provider, item_id=item_id, event=stored.event)
+        try:
+            self._tell(payment_id, message)
+        except Overloaded:
+            _log.warning("webhook_waits", item=item_id)  # the sweep brings it again
+
+    async def _payment_of(self, stored: Stored) -> str | None:
+        event = stored.event
+        if event.reference is not None and len(event.reference) <= REFERENCE_MAX:
+            transaction_id = event.reference.rpartition("-")[0]
+            if transaction_id.startswith("txn_"):
+                first = payment_of_first(transaction_id)
+                if self._is_active(first):
+                    return first
+                document = await self._store.read_document(TRANSACTION, transaction_id)
+                if document is not None:
+                    return read_transaction(document).payment_id
+        for named in (event.provider_txn_id, event.parent_txn_id):
+            if named:
+                link = (charge_link(stored.provider), named)
+                query = Query(kind=TRANSACTION, link=link, limit=1)
+                for document in await self._store.query(query):
+                    return read_transaction(document).payment_id
+        return None

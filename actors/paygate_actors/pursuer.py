@@ -1,0 +1,159 @@
+"""Who follows a payment's unsettled calls: sends them, asks about them, sends them again.
+
+In memory only, and only while something is unsettled. It also holds the card as it came in, with
+its CVV, for as long as the charge may have to be sent again, and drops it with the last of them.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from paygate_actors import events as e
+from paygate_actors.card import SealedCard
+from paygate_actors.house import House
+from paygate_actors.money import Money
+from paygate_actors.outcomes import Unknown
+from paygate_actors.payment_messages import Pursue
+from paygate_actors.pool import Answered, Charge, LookUp, Perform
+from paygate_actors.pursuit import LOST_AFTER_S, Pursuit
+from paygate_actors.record import Call, Payment
+from paygate_actors.sums import unresolved
+
+# Asks are spread by this share of their delay, so that a recovered provider is not stormed.
+JITTER: Final = 0.1
+# The wheel's ticks are coarser than the clock.
+TIMER_EARLY_S: Final = 0.02
+
+
+class Pursuer:
+    """The pursuits of one payment. `card` is None after a restart: the vault has the number."""
+
+    __slots__ = ("_card", "_house", "_payment_id", "_pursuits")
+
+    def __init__(self, house: House, payment_id: str, card: SealedCard | None) -> None:
+        self._house = house
+        self._payment_id = payment_id
+        self._card = card
+        self._pursuits: dict[str, Pursuit] = {}
+
+    def follows(self, key: str) -> bool:
+        """Whether this call is being pursued."""
+        return key in self._pursuits
+
+    def follow(self, payment: Payment, news: Sequence[e.PaymentEvent]) -> bool:
+        """Act on what was committed: send what is new, keep asking about the rest.
+
+        False when nothing is left to follow: then this pursuer has done its work.
+        """
+        fresh = {event.key for event in news if isinstance(event, e.CallStarted)}
+        open_calls = unresolved(payment)
+        for key in self._pursuits.keys() - {call.key for call in open_calls}:
+            del self._pursuits[key]
+            self._house.in_doubt.pop(key, None)
+        for call in open_calls:
+            pursuit = self._pursuits.setdefault(call.key, Pursuit())
+            self._note_doubt(payment, call)
+            if call.key in fresh:
+                self._send(payment, call, pursuit)
+            elif not pursuit.under_way:
+                self._later(call, pursuit)
+        return bool(open_calls)
+
+    def heard(self, message: Answered) -> None:
+        """An answer came in, whatever it says."""
+        pursuit = self._pursuits.get(message.key)
+        if pursuit is None:
+            return
+        pursuit.under_way = False
+        outcome = message.outcome
+        if isinstance(outcome, Unknown) and outcome.reason in ("key_known", "in_progress"):
+            pursuit.arrived = True
+
+    def nothing_new(self, payment: Payment, message: Answered) -> None:
+        """The answer moved nothing: send again what a look-up does not see, or ask later."""
+        pursuit = self._pursuits.get(message.key)
+        call = payment.call(message.key)
+        if pursuit is None or call is None or not call.unresolved:
+            return
+        can = self._house.providers.capabilities(call.provider)
+        now_us = self._house.system.clock.now_us()
+        unseen = isinstance(message.outcome, Unknown) and message.outcome.reason == "not_visible"
+        looked = message.source == "look_up" and unseen
+        if looked and can is not None and pursuit.may_send(call, can, now_us=now_us):
+            self._send(payment, call, pursuit)
+        else:
+            self._later(call, pursuit)
+
+    def due(self, payment: Payment, key: str) -> None:
+        """A timer fired: ask about the call, or send it again."""
+        pursuit = self._pursuits.get(key)
+        call = payment.call(key)
+        if pursuit is None or call is None:
+            return
+        if self._house.system.clock.monotonic_s() < pursuit.due_s - TIMER_EARLY_S:
+            return  # an old timer: another one is set
+        pursuit.asks += 1
+        if pursuit.next_step(call) == "send" and not pursuit.under_way:
+            self._send(payment, call, pursuit)
+        else:
+            self._submit(call, pursuit, LookUp(key=key, payment_id=self._payment_id))
+
+    def drop(self) -> None:
+        """Forget everything: the journal knows what is open."""
+        for key in self._pursuits:
+            self._house.in_doubt.pop(key, None)
+        self._pursuits.clear()
+        self._card = None
+
+    def _note_doubt(self, payment: Payment, call: Call) -> None:
+        if call.in_doubt:
+            currency = payment.created.currency
+            self._house.in_doubt[call.key] = (currency, call.amount_minor, call.started_at_us)
+        else:
+            self._house.in_doubt.pop(call.key, None)
+
+    def _later(self, call: Call, pursuit: Pursuit) -> None:
+        can = self._house.providers.capabilities(call.provider)
+        if can is None:
+            return  # a provider that is not configured any more cannot be asked
+        system = self._house.system
+        delay_s = pursuit.delay_s(call, can, now_us=system.clock.now_us())
+        self._set_timer(call, pursuit, delay_s * (1 - JITTER * system.rng.random()))
+
+    def _set_timer(self, call: Call, pursuit: Pursuit, delay_s: float) -> None:
+        system = self._house.system
+        pursuit.due_s = system.clock.monotonic_s() + delay_s
+        system.after(delay_s, self._house.again, (self._payment_id, Pursue(key=call.key)))
+
+    def _submit(self, call: Call, pursuit: Pursuit, job: Perform | LookUp) -> None:
+        pursuit.under_way = True
+        self._set_timer(call, pursuit, LOST_AFTER_S)
+        self._house.providers.submit(call.provider, job)
+
+    def _send(self, payment: Payment, call: Call, pursuit: Pursuit) -> None:
+        job = Perform(
+            payment_id=self._payment_id,
+            key=call.key,
+            verb=call.verb,
+            amount=Money(call.amount_minor, payment.created.currency),
+            target=call.target,
+            charge=self._charge(payment, call) if call.charges else None,
+        )
+        self._submit(call, pursuit, job)
+
+    def _charge(self, payment: Payment, call: Call) -> Charge:
+        created = payment.created
+        method = created.method
+        return Charge(
+            method_kind=method.kind,
+            merchant=created.merchant,
+            capture=call.verb == "charge",
+            card=self._card,
+            token=method.token,
+            expiry_month=method.expiry_month,
+            expiry_year=method.expiry_year,
+            holder_name=method.holder_name,
+            wallet_id=method.wallet_id,
+            description=created.description,
+            return_url=created.return_url,
+            customer_ip=created.customer_ip,
+        )

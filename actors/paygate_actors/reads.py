@@ -1,0 +1,202 @@
+"""Reading what is committed: payments, transactions, histories, checks, keys. Nothing moves here.
+
+Every answer is narrowed to what the caller may see; what belongs to another merchant is answered
+exactly as if it did not exist.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Final
+
+from paygate_actors import events as e
+from paygate_actors.messages import (
+    ApiKey,
+    Caller,
+    EventView,
+    Fault,
+    Filters,
+    FraudCheck,
+    PaymentPage,
+    PaymentView,
+    Refusal,
+    TransactionPage,
+    TransactionView,
+)
+from paygate_actors.payment import PaymentActor
+from paygate_actors.projection import (
+    API_KEY,
+    FRAUD,
+    PAYMENT,
+    TRANSACTION,
+    read_fraud,
+    read_key,
+    read_payment,
+    read_transaction,
+)
+from paygate_actors.views import event_view, payment_view
+from paygate_engine.ids import Ids
+from paygate_engine.region import Region
+from paygate_engine.stores.base import PAGE_MAX, Document, Query, Store
+
+NO_PAYMENT: Final = Refusal(code="payment_not_found", detail="No such payment.")
+NO_TRANSACTION: Final = Refusal(code="transaction_not_found", detail="No such transaction.")
+# Ours have 30 characters; what is longer is no id, and is not looked for.
+ID_MAX: Final = 64
+# Keys are made by hand: more than a page of them is not expected, and is not shown.
+KEYS_MAX: Final = 1_000
+
+
+class Reads:
+    """The reading half of the front."""
+
+    def __init__(self, store: Store, payments: Region[PaymentActor]) -> None:
+        self._store = store
+        self._payments = payments
+
+    async def look(self, payment_id: str) -> PaymentView | None:
+        """The payment as committed, whoever it belongs to."""
+        if len(payment_id) > ID_MAX:
+            return None
+        live = self._payments.active(payment_id)
+        if live is not None and live.payment is not None:
+            return payment_view(live.payment)
+        document = await self._store.read_document(PAYMENT, payment_id)
+        return None if document is None else read_payment(document)
+
+    async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
+        """The payment, if it is the caller's."""
+        view = await self.look(payment_id)
+        if view is None or not _sees(caller, view.merchant):
+            return NO_PAYMENT
+        return view
+
+    async def payments(self, caller: Caller, filters: Filters) -> PaymentPage | Refusal:
+        """A page of the caller's payments."""
+        where = _where(("status", filters.status), ("provider", filters.provider))
+        links = _where(("order_id", filters.order_id), ("customer_id", filters.customer_id))
+        found = await self._page(PAYMENT, "pay", caller, filters, where, links)
+        if isinstance(found, Refusal):
+            return found
+        documents, cursor = found
+        return PaymentPage(items=tuple(map(read_payment, documents)), next_cursor=cursor)
+
+    async def transaction(self, caller: Caller, transaction_id: str) -> TransactionView | Refusal:
+        """The transaction, if it is the caller's."""
+        if len(transaction_id) > ID_MAX:
+            return NO_TRANSACTION
+        document = await self._store.read_document(TRANSACTION, transaction_id)
+        if document is None or not _sees(caller, document.scope):
+            return NO_TRANSACTION
+        return read_transaction(document)
+
+    async def transactions(self, caller: Caller, filters: Filters) -> TransactionPage | Refusal:
+        """A page of the caller's transactions."""
+        where = _where(
+            ("status", filters.status),
+            ("type", filters.type),
+            ("provider", filters.provider),
+            ("currency", filters.currency),
+        )
+        links = _where(("payment_id", filters.payment_id))
+        found = await self._page(TRANSACTION, "txn", caller, filters, where, links)
+        if isinstance(found, Refusal):
+            return found
+        documents, cursor = found
+        return TransactionPage(items=tuple(map(read_transaction, documents)), next_cursor=cursor)
+
+    async def events(self, caller: Caller, payment_id: str) -> tuple[EventView, ...] | Refusal:
+        """The payment's whole history, from the journal."""
+        view = await self.payment(caller, payment_id)
+        if isinstance(view, Refusal):
+            return view
+        return tuple(
+            event_view(event.seq, event.at_us, e.decode(event.kind, event.body))
+            for event in await self._store.read_stream(payment_id)
+        )
+
+    async def fraud_of(self, caller: Caller, transaction_id: str) -> FraudCheck | Refusal:
+        """The check of the transaction's payment."""
+        view = await self.transaction(caller, transaction_id)
+        if isinstance(view, Refusal):
+            return view
+        first = "txn" + view.payment_id.removeprefix("pay")
+        document = await self._store.read_document(FRAUD, first)
+        return NO_TRANSACTION if document is None else read_fraud(document)
+
+    async def key(self, digest: str) -> ApiKey | None:
+        """The API key with this digest."""
+        query = Query(kind=API_KEY, link=("digest", digest), limit=1)
+        for document in await self._store.query(query):
+            return read_key(document)
+        return None
+
+    async def keys(self) -> tuple[ApiKey, ...]:
+        """All API keys, newest first."""
+        return tuple(map(read_key, await self._store.query(Query(kind=API_KEY, limit=KEYS_MAX))))
+
+    async def _page(
+        self,
+        kind: str,
+        prefix: str,
+        caller: Caller,
+        filters: Filters,
+        where: tuple[tuple[str, str], ...],
+        links: tuple[tuple[str, str], ...],
+    ) -> tuple[Sequence[Document], str | None] | Refusal:
+        before = None if filters.to_us is None else _floor(prefix, filters.to_us)
+        if filters.cursor is not None:
+            after = _read_cursor(filters.cursor, prefix)
+            if after is None:
+                fault = Fault(pointer="/cursor", code="bad_cursor", detail="Not a cursor of ours.")
+                return Refusal(
+                    code="validation_failed", detail="The cursor is not valid.", faults=(fault,)
+                )
+            before = after if before is None else min(before, after)
+        documents = await self._store.query(
+            Query(
+                kind=kind,
+                scope=None if caller.role == "operator" else caller.merchant,
+                where=where,
+                link=links[0] if links else None,
+                id_from=None if filters.from_us is None else _floor(prefix, filters.from_us),
+                id_before=before,
+                limit=filters.limit + 1 if len(links) < 2 else PAGE_MAX,  # noqa: PLR2004
+            )
+        )
+        if len(links) > 1:
+            # Found by its order, which has fewer payments than a page; narrowed down to the payer.
+            documents = [
+                document
+                for document in documents
+                if read_payment(document).metadata.get("customerID") == filters.customer_id
+            ]
+        page = documents[: filters.limit]
+        return page, _cursor(page[-1].id) if len(documents) > filters.limit else None
+
+
+def _sees(caller: Caller, merchant: str) -> bool:
+    return caller.role == "operator" or caller.merchant == merchant
+
+
+def _where(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in pairs if value is not None)
+
+
+def _floor(prefix: str, at_us: int) -> str:
+    # Before 1970 there were no payments, and after 2112 there are none yet.
+    return Ids.floor(prefix, min(max(at_us, 0), (1 << 52) - 1))
+
+
+def _cursor(last_id: str) -> str:
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, prefix: str) -> str | None:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        Ids.time_of(text)
+    except (binascii.Error, ValueError):
+        return None
+    return text if text.startswith(prefix + "_") else None

@@ -1,0 +1,70 @@
+"""What follows from a payment's transactions and calls: sums, and what is still open. Pure."""
+
+from paygate_actors.record import Call, Payment, Txn
+
+
+def refunded(payment: Payment) -> int:
+    """Minor units refunded for certain."""
+    return _sum(payment, "refund", ("success",))
+
+
+def refunds_reserved(payment: Payment) -> int:
+    """Minor units refunded, or being refunded."""
+    return _sum(payment, "refund", ("success", "pending"))
+
+
+def returned(payment: Payment) -> int:
+    """Minor units that the payer's bank took back outside a dispute."""
+    return _sum(payment, "return", ("success",))
+
+
+def disputed(payment: Payment) -> int:
+    """Minor units under an open or lost dispute, less what came back."""
+    taken = _sum(payment, "chargeback", ("success", "pending"))
+    return taken - _sum(payment, "chargeback_reversal", ("success",))
+
+
+def left_to_refund(payment: Payment) -> int:
+    """Captured - refunds pending and successful - returned - disputed; never below zero."""
+    left = (
+        payment.captured_minor - refunds_reserved(payment) - returned(payment) - disputed(payment)
+    )
+    return max(0, left)
+
+
+def open_txn(payment: Payment, *types: str) -> Txn | None:
+    """The first transaction of these types that is still pending."""
+    return next(
+        (txn for txn in payment.txns[1:] if txn.status == "pending" and txn.type in types), None
+    )
+
+
+def open_call(payment: Payment, *verbs: str) -> Call | None:
+    """The first unresolved call of these verbs."""
+    return next((call for call in payment.calls if call.unresolved and call.verb in verbs), None)
+
+
+def unresolved(payment: Payment) -> tuple[Call, ...]:
+    """Every call on which the provider has not said its last word."""
+    return tuple(call for call in payment.calls if call.unresolved)
+
+
+def charge_of(payment: Payment) -> Call | None:
+    """The newest attempt at the money."""
+    return next((call for call in reversed(payment.calls) if call.charges), None)
+
+
+def in_doubt(payment: Payment) -> bool:
+    """Whether the outcome of any call is not known."""
+    return any(call.in_doubt for call in payment.calls)
+
+
+def expected_by_us(payment: Payment) -> int | None:
+    """When the provider said that it would be done, while it is not."""
+    return next((call.expected_by_us for call in payment.calls if call.state == "pending"), None)
+
+
+def _sum(payment: Payment, type: str, statuses: tuple[str, ...]) -> int:  # noqa: A002
+    return sum(
+        txn.amount_minor for txn in payment.txns[1:] if txn.type == type and txn.status in statuses
+    )

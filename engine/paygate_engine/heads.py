@@ -1,0 +1,88 @@
+"""Signed heads of the audit chain: the proof that a chain was not cut short or computed anew.
+
+A head is published by appending a signed line to a file that the writer of the database does
+not own: another disk, a log collector, an auditor's machine. Only who holds the key can make a
+line, so whoever rewrites the database cannot rewrite the heads with it.
+"""
+
+import hashlib
+import hmac
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from paygate_engine.chain import Head
+
+# HMAC-SHA256 gets no stronger by longer keys and weaker by shorter ones.
+KEY_BYTES_MIN = 32
+# What is signed begins with this, so that a signature made under the same key for another
+# purpose is never taken for a head.
+_PURPOSE = b"audit head 1\n"
+
+
+class BadHead(ValueError):
+    """A published head is no head, or its signature is not ours."""
+
+
+class SignedHead(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A head as published: row number, its hash, when (UTC, microseconds), and the signature."""
+
+    n: int
+    hash: bytes
+    at_us: int
+    signature: bytes
+
+
+def sign_head(key: bytes, head: Head, at_us: int) -> SignedHead:
+    """Sign a head; `ValueError` for a key that is too short."""
+    return SignedHead(
+        n=head.n, hash=head.hash, at_us=at_us, signature=_sign(key, head.n, head.hash, at_us)
+    )
+
+
+def check_head(key: bytes, signed: SignedHead) -> Head:
+    """The head, if the signature is ours; raises `BadHead`."""
+    if not hmac.compare_digest(_sign(key, signed.n, signed.hash, signed.at_us), signed.signature):
+        raise BadHead(f"the signature of head {signed.n} is not ours")
+    return Head(n=signed.n, hash=signed.hash)
+
+
+def append_head(path: Path, signed: SignedHead) -> None:
+    """Append a line to the file and force it to the disk. Blocks: not for the loop's thread."""
+    line = msgspec.json.encode(signed) + b"\n"
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if os.write(file, line) != len(line):
+            raise OSError(f"{path}: a head was written in part")
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def read_heads(key: bytes, lines: Iterable[bytes]) -> dict[int, bytes]:
+    """Published hashes by row number, as `chain.verify` takes them; raises `BadHead`.
+
+    A last line without its end was torn by a crash while it was written, and is left out.
+    """
+    heads: dict[int, bytes] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            head = check_head(key, msgspec.json.decode(line, type=SignedHead))
+        except msgspec.DecodeError as error:
+            raise BadHead(f"line {number} is no head: {error}") from error
+        if heads.setdefault(head.n, head.hash) != head.hash:
+            raise BadHead(f"line {number}: row {head.n} was published with two hashes")
+    return heads
+
+
+def _sign(key: bytes, n: int, digest: bytes, at_us: int) -> bytes:
+    if len(key) < KEY_BYTES_MIN:
+        raise ValueError(f"the key for heads needs {KEY_BYTES_MIN} bytes")
+    text = _PURPOSE + struct.pack(">qq", n, at_us) + digest
+    return hmac.new(key, text, hashlib.sha256).digest()

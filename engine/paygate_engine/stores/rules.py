@@ -1,0 +1,141 @@
+"""Rules that every store keeps in the same way, so that its peers cannot differ in them.
+
+Which unit of a group is left out, how long a page may be, and which facets a document has. How
+rows are found is the store's business: it hands in a `Taken`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from paygate_engine.stores.base import (
+    FACETS_MAX,
+    PAGE_MAX,
+    Claim,
+    Conflict,
+    Document,
+    Kind,
+    Query,
+    Unit,
+)
+
+
+class Taken(Protocol):
+    """What a store holds already, as far as uniqueness is concerned."""
+
+    def has_event(self, stream: str, seq: int) -> bool:
+        """Whether the stream has an event of this number."""
+        ...
+
+    def holder(self, name: str) -> str | None:
+        """The stream that holds the claim, or None."""
+        ...
+
+    def has_item(self, queue: str, id: str) -> bool:  # noqa: A002
+        """Whether the id was ever put into the queue and not forgotten."""
+        ...
+
+
+class _Reserved:
+    """What the accepted units of a group take, on top of what the store holds."""
+
+    __slots__ = ("_below", "claims", "events", "items")
+
+    def __init__(self, below: Taken) -> None:
+        self._below = below
+        self.events: set[tuple[str, int]] = set()
+        self.claims: dict[str, str] = {}
+        self.items: set[tuple[str, str]] = set()
+
+    def has_event(self, stream: str, seq: int) -> bool:
+        return (stream, seq) in self.events or self._below.has_event(stream, seq)
+
+    def holder(self, name: str) -> str | None:
+        return self.claims.get(name) or self._below.holder(name)
+
+    def has_item(self, queue: str, id: str) -> bool:  # noqa: A002 - the protocol's name
+        return (queue, id) in self.items or self._below.has_item(queue, id)
+
+    def merge(self, other: "_Reserved") -> None:
+        self.events |= other.events
+        self.claims |= other.claims
+        self.items |= other.items
+
+
+def find_conflicts(units: Sequence[Unit], taken: Taken) -> list[Conflict | None]:
+    """What stands in the way of each unit, taken one after the other; None: nothing.
+
+    A unit with a conflict is left out whole: what it would have taken is free for those behind it.
+    """
+    group = _Reserved(taken)
+    answers: list[Conflict | None] = []
+    for unit in units:
+        own = _Reserved(group)
+        conflict = _reserve(unit, own)
+        if conflict is None:
+            group.merge(own)
+        answers.append(conflict)
+    return answers
+
+
+def may_take(claim: Claim, holder: str | None) -> bool:
+    """Whether a claim succeeds: the name is free, or held by the stream that it replaces."""
+    return holder is None or holder == claim.replaces
+
+
+def page_size(limit: int) -> int:
+    """The number of rows that a caller who asks for `limit` gets at the most."""
+    return max(0, min(limit, PAGE_MAX))
+
+
+class Kinds:
+    """The kinds of document that a store was made for; everything else is a caller's bug."""
+
+    __slots__ = ("_facets",)
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        self._facets: Mapping[str, tuple[str, ...]] = {kind.name: kind.facets for kind in kinds}
+        if len(self._facets) != len(kinds):
+            raise ValueError("two kinds have one name")
+        for kind in kinds:
+            if len(kind.facets) > FACETS_MAX or len(set(kind.facets)) != len(kind.facets):
+                raise ValueError(f"kind {kind.name}: at most {FACETS_MAX} different facets")
+
+    def check(self, document: Document) -> None:
+        """Raise `ValueError` for a document of an unknown kind or with another kind's facets."""
+        if len(document.facets) != len(self._names(document.kind)):
+            raise ValueError(f"{document.kind} {document.id}: facets do not fit the kind")
+
+    def positions(self, query: Query) -> dict[int, str]:
+        """What the query demands, by facet position; `ValueError` for a name that is no facet."""
+        names = self._names(query.kind)
+        demanded: dict[int, str] = {}
+        for name, value in query.where:
+            if name not in names:
+                raise ValueError(f"{query.kind} has no facet {name!r}")
+            position = names.index(name)
+            if demanded.setdefault(position, value) != value:
+                raise ValueError(f"{query.kind}: facet {name!r} is demanded twice")
+        return demanded
+
+    def _names(self, kind: str) -> tuple[str, ...]:
+        try:
+            return self._facets[kind]
+        except KeyError:
+            raise ValueError(f"unknown kind of document {kind!r}") from None
+
+
+def _reserve(unit: Unit, own: _Reserved) -> Conflict | None:
+    """Note down in `own` what the unit takes, up to the first thing that is taken already."""
+    for event in unit.events:
+        if own.has_event(event.stream, event.seq):
+            return Conflict(what="event", name=f"{event.stream}/{event.seq}")
+        own.events.add((event.stream, event.seq))
+    for claim in unit.claims:
+        if not may_take(claim, own.holder(claim.name)):
+            return Conflict(what="claim", name=claim.name)
+        own.claims[claim.name] = claim.stream
+    for item in unit.items:
+        if own.has_item(item.queue, item.id):
+            return Conflict(what="item", name=f"{item.queue}/{item.id}")
+        own.items.add((item.queue, item.id))
+    return None

@@ -1,0 +1,233 @@
+"""The embedded store: a SQLite database in a folder of its own.
+
+Two connections, each on a thread of its own (aiosqlite): one writes and checkpoints, one reads.
+A group crosses to the writer's thread once, whatever its size. The first error that does not
+prove that nothing happened makes the store refuse everything, also reads: the process must end
+and recover from the disk.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+from paygate_engine.errors import Corrupt, StoreFailed, StoreFull, StoreRefused
+from paygate_engine.stores import sqlite_read, sqlite_write
+from paygate_engine.stores.base import (
+    AuditRow,
+    Claim,
+    Conflict,
+    Document,
+    Event,
+    Item,
+    Kind,
+    Query,
+    Unit,
+    Wake,
+)
+from paygate_engine.stores.folder import FolderLock, check_folder, create_private, prepare_folder
+from paygate_engine.stores.rules import Kinds, page_size
+from paygate_engine.stores.sqlite_schema import VERSION_MIN, check, connect, upgrade, wal_reset_bug
+
+T = TypeVar("T")
+
+DATABASE_NAME = "journal.db"
+
+_log = logging.getLogger(__name__)
+
+
+class SqliteStore:
+    """A `Store` in the folder, which is made if it is missing (its parent must be there).
+
+    `read_only` opens beside a running server, takes no lock and writes nothing.
+    """
+
+    def __init__(self, folder: Path, kinds: Sequence[Kind], *, read_only: bool = False) -> None:
+        self.folder = folder
+        self.read_only = read_only
+        self._kind_list = tuple(kinds)
+        self._kinds = Kinds(kinds)
+        self._lock: FolderLock | None = None
+        self._writer: _Connection | None = None
+        self._reader: _Connection | None = None
+        self._failed: StoreFailed | None = None
+
+    @property
+    def sqlite_version(self) -> str:
+        """The version of the SQLite library in this process."""
+        return sqlite3.sqlite_version
+
+    @property
+    def wal_reset_bug(self) -> bool:
+        """Whether a second program that writes to the database file could corrupt it."""
+        return wal_reset_bug(sqlite3.sqlite_version_info)
+
+    async def open(self) -> None:
+        """Open or create; bring the schema up to date; take the lock. Raises `StoreRefused`."""
+        if sqlite3.sqlite_version_info < VERSION_MIN:
+            raise StoreRefused(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or newer")
+        path = self.folder / DATABASE_NAME
+        try:
+            if self.read_only:
+                check_folder(self.folder)
+            else:
+                await self._open_writer(path)
+            self._reader = await _Connection.open(partial(connect, path, writes=False))
+            await self._reader.run(partial(check, kinds=self._kind_list))
+        except (sqlite3.Error, OSError) as error:
+            await self.close()
+            raise StoreRefused(
+                f"{path} cannot be opened ({error}): name the right folder, or restore a backup"
+            ) from error
+        except BaseException:
+            await self.close()
+            raise
+        _log.info(
+            "opened %s with SQLite %s%s",
+            path,
+            self.sqlite_version,
+            ": let no other program write to it" if self.wal_reset_bug else "",
+        )
+
+    async def close(self) -> None:
+        """Give everything back. Idempotent. The writer goes last: its end is a checkpoint."""
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        lock, self._lock = self._lock, None
+        try:
+            for connection in (reader, writer):
+                if connection is not None:
+                    await connection.close()
+        except sqlite3.Error as error:
+            # What was committed is in the log and will be found there.
+            _log.warning("%s was not closed cleanly: %s", self.folder, error)
+        finally:
+            if lock is not None:
+                lock.release()
+
+    async def commit(
+        self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
+    ) -> list[Conflict | None]:
+        """Commit a group in one transaction, or nothing of it where a unit conflicts."""
+        for unit in units:
+            for document in unit.documents:
+                self._kinds.check(document)
+        return await self._write(partial(sqlite_write.write_group, units=units, audit=audit))
+
+    async def read_stream(self, stream: str) -> list[Event]:
+        """All events of a stream, in order. Raises `Corrupt` for one that was changed."""
+        return await self._read(partial(sqlite_read.stream_events, stream=stream))
+
+    async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
+        """The document as committed, or None."""
+        return await self._read(partial(sqlite_read.document, kind=kind, of_id=id))
+
+    async def query(self, query: Query) -> list[Document]:
+        """The page that the query asks for."""
+        demanded = self._kinds.positions(query)
+        return await self._read(partial(sqlite_read.page_of, query=query, demanded=demanded))
+
+    async def read_claim(self, name: str) -> Claim | None:
+        """Who holds the name."""
+        return await self._read(partial(sqlite_read.claim, name=name))
+
+    async def waiting(self, queue: str, *, after_id: str = "", limit: int = 500) -> list[Item]:
+        """Items of a queue that are not done, by id."""
+        work = partial(sqlite_read.waiting_items, queue=queue, after_id=after_id, limit=limit)
+        return await self._read(work)
+
+    async def open_streams(self, *, after: str = "", limit: int = 1_000) -> list[Wake]:
+        """Open streams by name, a page at a time."""
+        return await self._read(partial(sqlite_read.open_wakes, after=after, limit=limit))
+
+    async def audit_rows(self, *, after_n: int = 0, limit: int = 1_000) -> list[AuditRow]:
+        """The chain in order, a page at a time."""
+        return await self._read(partial(sqlite_read.audit_page, after_n=after_n, limit=limit))
+
+    async def audit_head(self) -> tuple[int, bytes]:
+        """Number and hash of the newest audit row; (0, 32 zero bytes) for an empty chain."""
+        return await self._read(sqlite_read.audit_end)
+
+    async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
+        """Delete items done before a time, the oldest first; how many went."""
+        return await self._write(
+            partial(
+                sqlite_write.forget_items,
+                queue=queue,
+                done_before_us=done_before_us,
+                limit=page_size(limit),
+            )
+        )
+
+    async def forget_claims(self, names: Sequence[str]) -> None:
+        """Delete claims that bind no more."""
+        await self._write(partial(sqlite_write.forget_claims, names=names))
+
+    async def _open_writer(self, path: Path) -> None:
+        prepare_folder(self.folder)
+        self._lock = FolderLock(self.folder)
+        create_private(path)
+        self._writer = await _Connection.open(partial(connect, path, writes=True))
+        await self._writer.run(partial(upgrade, kinds=self._kind_list))
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._usable(self._reader)
+        try:
+            return await connection.run(work)
+        except (Corrupt, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            raise self._fail(error) from error
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self.read_only:
+            raise StoreRefused(f"{self.folder} was opened to be read only")
+        connection = self._usable(self._writer)
+        try:
+            return await connection.run(work)
+        except (StoreFull, asyncio.CancelledError):
+            # A cancelled caller is not told how it ended; the transaction ends by itself.
+            raise
+        except BaseException as error:
+            raise self._fail(error) from error
+
+    def _usable(self, connection: "_Connection | None") -> "_Connection":
+        if self._failed is not None:
+            raise StoreFailed("the store has failed before") from self._failed
+        if connection is None:
+            raise StoreFailed("the store is not open")
+        return connection
+
+    def _fail(self, error: BaseException) -> StoreFailed:
+        if self._failed is None:
+            self._failed = StoreFailed(f"{self.folder}: {type(error).__name__}: {error}")
+        return self._failed
+
+
+class _Connection(aiosqlite.Connection):
+    """A connection whose thread runs whole functions, so that a group costs one hop, not ten."""
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+
+    @classmethod
+    async def open(cls, connector: Callable[[], sqlite3.Connection]) -> "_Connection":
+        """Start the thread and open the connection on it; raises what `connector` raises."""
+        connection = cls(connector)
+        try:
+            await connection
+        except BaseException:
+            # The thread was told to stop; its last word must not meet a loop that is closed.
+            await asyncio.to_thread(connection._thread.join)
+            raise
+        return connection
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the connection's thread and return what it returns."""
+        # aiosqlite leaves its parameters untyped.
+        return await self._execute(work, self._conn)  # pyright: ignore[reportUnknownMemberType]

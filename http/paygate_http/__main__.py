@@ -1,0 +1,135 @@
+"""The command line: which commands there are, and what the process ends with.
+
+Exit codes: 0 when it was done (a server: after its drain), 2 for a bad command line or bad
+configuration, 1 for anything else. Results go to standard output, everything else to standard
+error.
+"""
+# ruff: noqa: PLC0415
+# What a command needs is imported when it runs: neither --help nor a typo waits for a server.
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError
+
+from paygate_engine.errors import StoreRefused
+from paygate_http.flags import FolderFlags, SandboxFlags, ServeFlags, flag
+from paygate_http.process import Exit, Refused
+
+app = App(
+    name="paygate",
+    help="A payment gateway built of actors.",
+    version=lambda: version("paygate"),
+    help_format="plaintext",
+)
+keys = App(name="keys", help="Make, list and revoke API keys.")
+audit = App(name="audit", help="Prove that the audit chain was not touched.")
+config = App(name="config", help="Check the configuration, or show where it comes from.")
+app.command(keys)
+app.command(audit)
+app.command(config)
+
+Json = Annotated[bool, flag("--json", "One JSON object a line.")]
+Role = Literal["merchant", "operator", "metrics"]
+
+
+@app.command
+def serve(*, flags: ServeFlags | None = None) -> int:
+    """Run the gateway until SIGTERM or SIGINT; a second one ends it without a drain."""
+    from paygate_http import commands_serve
+
+    return commands_serve.serve(flags or ServeFlags())
+
+
+@app.command
+def sandbox(*, flags: SandboxFlags | None = None) -> int:
+    """Run the sandbox's providers alone, so that their books outlive the gateway."""
+    from paygate_http import commands_sandbox
+
+    return commands_sandbox.sandbox(flags or SandboxFlags())
+
+
+@keys.command(name="create")
+def keys_create(
+    *,
+    role: Annotated[Role, flag("--role", "What the key may do.")],
+    merchant: Annotated[str, flag("--merchant", "Whose payments a merchant's key sees.")] = "",
+    label: Annotated[str, flag("--label", "What it is for, in your words.")] = "",
+    flags: FolderFlags | None = None,
+) -> int:
+    """Make a key; it is printed once and cannot be shown again."""
+    from paygate_http import commands_keys
+
+    new = commands_keys.NewKey(role=role, merchant=merchant, label=label)
+    return commands_keys.create(flags or FolderFlags(), new)
+
+
+@keys.command(name="list")
+def keys_list(*, json: Json = False, flags: FolderFlags | None = None) -> int:
+    """List all keys, newest first, revoked ones too; never the keys themselves."""
+    from paygate_http import commands_keys
+
+    return commands_keys.show(flags or FolderFlags(), as_json=json)
+
+
+@keys.command(name="revoke")
+def keys_revoke(key_id: str, /, *, flags: FolderFlags | None = None) -> int:
+    """Revoke a key by its id; within seconds no server takes it any more."""
+    from paygate_http import commands_keys
+
+    return commands_keys.revoke(flags or FolderFlags(), key_id)
+
+
+@audit.command(name="verify")
+def audit_verify(
+    *, data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")
+) -> int:
+    """Walk the chain and name the first bad row; a running server is not disturbed."""
+    from paygate_http import commands_audit
+
+    return commands_audit.verify(data)
+
+
+@config.command(name="check")
+def config_check(*, flags: ServeFlags | None = None) -> int:
+    """Say whether a server would start with this configuration, and what is wrong with it."""
+    from paygate_http import commands_config
+
+    return commands_config.check(flags or ServeFlags())
+
+
+@config.command(name="show")
+def config_show(*, flags: ServeFlags | None = None) -> int:
+    """Print every key with its value and who set it; secrets are not shown."""
+    from paygate_http import commands_config
+
+    return commands_config.show(flags or ServeFlags())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the result is the process's exit code."""
+    try:
+        done = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _complain(Exit.MISCONFIGURED, str(error), "see paygate --help")
+    except Refused as error:
+        return _complain(error.exit_code, *error.lines)
+    except StoreRefused as error:
+        return _complain(Exit.FAILED, str(error))
+    except OSError as error:
+        return _complain(Exit.FAILED, str(error))
+    except KeyboardInterrupt:
+        return Exit.FAILED
+    return done or 0
+
+
+def _complain(code: int, *lines: str) -> int:
+    for line in lines:
+        sys.stderr.write(f"paygate: {line}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

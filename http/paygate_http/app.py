@@ -1,0 +1,63 @@
+"""Builds the application: the edge around every route of the table."""
+
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from paygate_actors.config import Config
+from paygate_actors.messages import Front
+from paygate_engine.clock import Clock
+from paygate_http.auth import Keys
+from paygate_http.edge import Edge, Endpoint
+from paygate_http.metrics import Metrics
+from paygate_http.openapi import build_document
+from paygate_http.route import Context
+from paygate_http.routes import ROUTES
+
+CONTEXT: Final = web.AppKey("context", Context)
+
+
+def make_app(
+    front: Front,
+    config: Config,
+    *,
+    clock: Clock,
+    sandbox_keys: bool,
+    livemode: bool,
+    request_ids: Callable[[], str],
+) -> web.Application:
+    """Make the application of a gateway; serve it with `runner.EdgeRunner`.
+
+    `request_ids` names requests whose callers did not. Raises `ValueError` where a live gateway
+    would take the sandbox's public keys.
+    """
+    if livemode and sandbox_keys:
+        raise ValueError("a live gateway must not take the sandbox's keys")
+    context = Context(
+        front=front,
+        config=config,
+        clock=clock,
+        metrics=Metrics(front.gauges),
+        document=build_document(ROUTES),
+        request_ids=request_ids,
+    )
+    keys = Keys(front.find_key, clock, pepper=config.api_key_pepper, sandbox_keys=sandbox_keys)
+    edge = Edge(context, keys)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+        return await edge.guard(request, handler)
+
+    app = web.Application(middlewares=[guard])
+    app[CONTEXT] = context
+    for route in ROUTES:
+        endpoint = edge.endpoint(route)
+        app.router.add_route(route.method, route.path, endpoint, expect_handler=_expect)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, endpoint, expect_handler=_expect)
+    return app
+
+
+async def _expect(_: web.Request) -> None:
+    """Say nothing yet: `requests.read_body` asks for the body once the request is let in."""

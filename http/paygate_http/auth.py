@@ -1,0 +1,131 @@
+"""Who asks: API keys by their keyed digest, the sandbox's fixed keys, and what each role may do.
+
+A key is never stored, logged or compared as text: it is looked up by its HMAC-SHA256 under the
+configured pepper. Keys are long and random, so a plain look-up by digest leaks nothing useful by
+its timing.
+"""
+
+import base64
+import hashlib
+import hmac
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Literal
+
+from aiohttp import web
+
+from paygate_actors.messages import ApiKey, Caller, Role
+from paygate_engine.clock import Clock
+from paygate_http.problems import Problem
+from paygate_http.rate import TokenBuckets
+
+SANDBOX_PREFIX: Final = "sk_sandbox_"
+SANDBOX_KEYS: Final[Mapping[str, Caller]] = {
+    f"{SANDBOX_PREFIX}merchant_a": Caller(
+        role="merchant", merchant="merchant_a", key_id="key_sandbox_merchant_a"
+    ),
+    f"{SANDBOX_PREFIX}merchant_b": Caller(
+        role="merchant", merchant="merchant_b", key_id="key_sandbox_merchant_b"
+    ),
+    f"{SANDBOX_PREFIX}operator": Caller(
+        role="operator", merchant="", key_id="key_sandbox_operator"
+    ),
+    f"{SANDBOX_PREFIX}metrics": Caller(role="metrics", merchant="", key_id="key_sandbox_metrics"),
+}
+
+# A revoked key works for at most this long; a busy one is looked up this often.
+CACHE_S: Final = 5.0
+# As many keys as one process can serve in that time, at under 1 KB each.
+CACHED_MAX: Final = 10_000
+# A mistyped key is tried again a few times; whoever guesses gets one look-up a second.
+LOOKUPS_PER_S: Final = 1.0
+LOOKUPS_BURST: Final = 50.0
+
+_TOKEN = re.compile(r"[Bb]earer +([\x21-\x7e]{8,256})")
+
+
+def key_digest(pepper: bytes, key: str) -> str:
+    """Digest an API key as it is stored: HMAC-SHA256 under the pepper, in hex."""
+    return hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()
+
+
+class Keys:
+    """Finds the caller of a request.
+
+    `pepper` None: there are no stored keys. `sandbox_keys` must never be true on a live server.
+    """
+
+    __slots__ = ("_cached", "_clock", "_find", "_fixed", "_lookups", "_pepper")
+
+    def __init__(
+        self,
+        find: Callable[[str], Awaitable[ApiKey | None]],
+        clock: Clock,
+        *,
+        pepper: str | None,
+        sandbox_keys: bool,
+    ) -> None:
+        self._find = find
+        self._clock = clock
+        self._pepper = None if pepper is None else base64.b64decode(pepper)
+        self._fixed = SANDBOX_KEYS if sandbox_keys else {}
+        # Digest to (caller, when it must be looked up again).
+        self._cached: dict[str, tuple[Caller, float]] = {}
+        self._lookups = TokenBuckets(clock, per_s=LOOKUPS_PER_S, burst=LOOKUPS_BURST)
+
+    async def caller(self, request: web.Request) -> Caller:
+        """Name the caller. Raises `Problem`: `unauthenticated`, or `rate_limited` for guessing."""
+        given = request.headers.getall("Authorization", [])
+        match = _TOKEN.fullmatch(given[0]) if len(given) == 1 else None
+        if match is None:
+            raise _unauthenticated()
+        fixed = self._fixed.get(match[1])
+        if fixed is not None:
+            return fixed
+        # The sandbox's keys are public: no stored key can be one of them.
+        if self._pepper is None or match[1].startswith(SANDBOX_PREFIX):
+            raise _unauthenticated()
+        return await self._stored(key_digest(self._pepper, match[1]), request.remote or "")
+
+    async def _stored(self, digest: str, peer: str) -> Caller:
+        now = self._clock.monotonic_s()
+        caller, until = self._cached.get(digest, (None, 0.0))
+        if caller is not None and now < until:
+            return caller
+        wait_s = self._lookups.take(peer) if caller is None else 0.0
+        if wait_s:
+            detail = "Too many unknown API keys came from this address."
+            raise Problem("rate_limited", detail, retry_after_s=math.ceil(wait_s))
+        self._cached.pop(digest, None)
+        key = await self._find(digest)
+        if key is None or key.revoked_at_us is not None:
+            raise _unauthenticated()
+        caller = Caller(role=key.role, merchant=key.merchant, key_id=key.id)
+        if len(self._cached) >= CACHED_MAX:
+            # The oldest entry: a dictionary keeps the order in which they came.
+            self._cached.pop(next(iter(self._cached)), None)
+        self._cached[digest] = (caller, now + CACHE_S)
+        return caller
+
+
+Access = Literal["public", "merchant", "either", "operator", "metrics"]
+
+ROLES: Final[Mapping[Access, tuple[Role, ...]]] = {
+    "public": (),
+    "merchant": ("merchant",),
+    "either": ("merchant", "operator"),
+    "operator": ("operator",),
+    "metrics": ("metrics", "operator"),
+}
+
+
+def check_role(caller: Caller, access: Access) -> None:
+    """Raise `Problem` (`forbidden`) where the caller's role does not open the route."""
+    roles = ROLES[access]
+    if caller.role not in roles:
+        raise Problem("forbidden", f"This needs a key with the role {' or '.join(roles)}.")
+
+
+def _unauthenticated() -> Problem:
+    return Problem("unauthenticated", "Send a valid API key as Authorization: Bearer <key>.")

@@ -1,0 +1,137 @@
+"""The edge: what happens to every request, whatever it asks for.
+
+In this order: readiness, key, role, rate, admission; then the handler, which reads the body. All
+of it under one middleware, so that a request that no route matches is answered, counted and given
+its id as all others are.
+"""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from paygate_actors.messages import Caller
+from paygate_engine.errors import AskTimeout, Overloaded, StoreFailed, StoreFull
+from paygate_http.auth import Keys, check_role
+from paygate_http.problems import Problem, render
+from paygate_http.rate import TokenBuckets
+from paygate_http.requests import sane_request_id, stamp
+from paygate_http.route import Call, Context, Route
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# A key may use up this many seconds of its rate at once: shops send in bursts.
+BURST_S: Final = 2.0
+
+# Who calls a route that needs no key. The metrics role may do nothing that a handler does.
+NOBODY: Final = Caller(role="metrics", merchant="", key_id="")
+
+# What is counted for a client that went away: no status of HTTP's, but the usual one in logs.
+_GONE: Final = 499
+
+_log = structlog.stdlib.get_logger("paygate.http")
+# Asked first, so that a line that nobody wants is not even made.
+_traced = logging.getLogger("paygate.http")
+
+
+class Edge:
+    """The rules around all handlers of one application."""
+
+    def __init__(self, context: Context, keys: Keys) -> None:
+        self._context = context
+        self._keys = keys
+        self._routes: dict[Any, Route] = {}
+        per_s = context.config.server.requests_per_key_per_s
+        self._rates = (
+            TokenBuckets(context.clock, per_s=per_s, burst=max(1.0, per_s * BURST_S))
+            if per_s
+            else None
+        )
+
+    def endpoint(self, route: Route) -> Endpoint:
+        """Make the route's handler what the server calls, behind the route's conditions."""
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            caller = await self._let_in(request, route)
+            return await route.handler(Call(self._context, request, caller))
+
+        self._routes[serve] = route
+        return serve
+
+    async def guard(self, request: web.Request, handler: Endpoint) -> web.StreamResponse:
+        """Answer whatever happens, count it, and name it by its request id."""
+        clock, metrics = self._context.clock, self._context.metrics
+        started_s = clock.monotonic_s()
+        request_id = sane_request_id(request) or self._context.request_ids()
+        status = _GONE
+        metrics.in_flight += 1
+        try:
+            response = await _answer(request, handler, request_id)
+            stamp(response, request_id)
+            status = response.status
+            return response
+        finally:
+            metrics.in_flight -= 1
+            route = self._routes.get(request.match_info.handler)
+            template = "unmatched" if route is None else route.path
+            seconds = clock.monotonic_s() - started_s
+            metrics.observe(template, request.method, status, seconds)
+            if _traced.isEnabledFor(logging.DEBUG):
+                _log.debug(
+                    "answered",
+                    request_id=request_id,
+                    method=request.method,
+                    route=template,
+                    status=status,
+                    ms=round(seconds * 1_000, 3),
+                )
+
+    async def _let_in(self, request: web.Request, route: Route) -> Caller:
+        front = self._context.front
+        unready = None if route.always else front.readiness()
+        if unready is not None:
+            raise Problem("not_ready", unready)
+        if route.access == "public":
+            return NOBODY
+        caller = await self._keys.caller(request)
+        check_role(caller, route.access)
+        wait_s = 0.0 if self._rates is None else self._rates.take(caller.key_id)
+        if wait_s:
+            detail = "This API key has used up its rate."
+            raise Problem("rate_limited", detail, retry_after_s=math.ceil(wait_s))
+        refusal = front.admits() if route.admission else None
+        if refusal is not None:
+            raise Problem.of(refusal)
+        return caller
+
+
+async def _answer(request: web.Request, handler: Endpoint, request_id: str) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return render(problem, request_id)
+    except web.HTTPException as error:
+        return render(_of_router(error), request_id)
+    except (Overloaded, StoreFull):
+        problem = Problem("overloaded", "Nothing was done. Try again later.")
+    except (StoreFailed, AskTimeout):
+        problem = Problem("outcome_unknown", "It may have been done. Ask again with the same key.")
+    # The border: whatever a handler does wrong ends here, with an id to find it by.
+    except Exception:  # noqa: BLE001 - see above
+        _log.exception("handler_failed", request_id=request_id, method=request.method)
+        problem = Problem("internal_error", "It has been logged under the request's id.")
+    return render(problem, request_id)
+
+
+def _of_router(error: web.HTTPException) -> Problem:
+    """Say what the router found: no such path, or not with this method."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"This route takes {allowed}."
+        return Problem("method_not_allowed", detail, headers={"Allow": allowed})
+    if isinstance(error, web.HTTPNotFound):
+        return Problem("route_not_found", "See /openapi.json for the routes; none ends in a slash.")
+    raise error

@@ -1,0 +1,119 @@
+"""The flags that commands share, and which key of the configuration each of them sets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from paygate_http.configure_sources import Setting
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+# Flag (as the command line spells it) to the path of the key that it sets.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "--sandbox": ("sandbox", "enabled"),
+    "--host": ("server", "host"),
+    "--port": ("server", "port"),
+    "--data": ("data_dir",),
+    "--tls-cert": ("server", "tls_cert"),
+    "--tls-key": ("server", "tls_key"),
+    "--log-level": ("server", "log_level"),
+    "--sandbox-port": ("sandbox", "port"),
+    "--sandbox-url": ("sandbox", "url"),
+    "--sandbox-seed": ("sandbox", "seed"),
+    "--sandbox-latency-ms": ("sandbox", "latency_ms"),
+    "--sandbox-find-lag-ms": ("sandbox", "find_lag_ms"),
+    "--sandbox-void-window-s": ("sandbox", "void_window_s"),
+}
+
+
+def flag(name: str, text: str) -> Parameter:
+    """Describe one flag; it has one spelling, so no `--no-...` and no `--empty-...`."""
+    return Parameter(name=name, help=text, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FolderFlags:
+    """What names a data folder and how it is read; None: not said.
+
+    Dataclasses, because that is what the command line's library reads flags from.
+    """
+
+    sandbox: Annotated[
+        bool | None, flag("--sandbox", "Run with the built-in providers and keys; loopback only.")
+    ] = None
+    config: Annotated[Path | None, flag("--config", "A TOML file.")] = None
+    data: Annotated[
+        str | None, flag("--data", "Folder that holds everything the gateway writes [data].")
+    ] = None
+
+    def settings(self) -> Iterator[Setting]:
+        """Yield what was said, as the layer above all others."""
+        for flag, path in _KEYS.items():
+            value: Any = getattr(self, flag.removeprefix("--").replace("-", "_"), None)
+            if value is not None:
+                yield Setting(path=path, value=value, origin=flag)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ServeFlags(FolderFlags):
+    """Everything that can be said on the command line of a server."""
+
+    host: Annotated[str | None, flag("--host", "Address to listen on [127.0.0.1].")] = None
+    port: Annotated[
+        int | None, flag("--port", "Port to listen on; 0 takes any free one [8080].")
+    ] = None
+    tls_cert: Annotated[
+        str | None, flag("--tls-cert", "Certificate chain (PEM); with --tls-key: HTTPS.")
+    ] = None
+    tls_key: Annotated[str | None, flag("--tls-key", "The certificate's key (PEM).")] = None
+    log_level: Annotated[
+        LogLevel | None, flag("--log-level", "How much goes to standard error [info].")
+    ] = None
+    sandbox_port: Annotated[
+        int | None, flag("--sandbox-port", "Port of the sandbox's server; 0: any [8090].")
+    ] = None
+    sandbox_url: Annotated[
+        str | None, flag("--sandbox-url", "Use the sandbox that runs at this URL already.")
+    ] = None
+    sandbox_seed: Annotated[
+        int | None, flag("--sandbox-seed", "Fixes every random choice of the sandbox.")
+    ] = None
+    sandbox_latency_ms: Annotated[
+        int | None, flag("--sandbox-latency-ms", "How long the sandbox takes for a call [50].")
+    ] = None
+    sandbox_find_lag_ms: Annotated[
+        int | None,
+        flag("--sandbox-find-lag-ms", "How long its look-ups miss what just happened [2000]."),
+    ] = None
+    sandbox_void_window_s: Annotated[
+        int | None,
+        flag("--sandbox-void-window-s", "How long after capture it can still void [86400]."),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SandboxFlags:
+    """Everything that can be said on the command line of the sandbox alone."""
+
+    host: Annotated[str, flag("--host", "Address to listen on; loopback only.")] = "127.0.0.1"
+    port: Annotated[int, flag("--port", "Port to listen on; 0 takes any free one.")] = 8090
+    data: Annotated[
+        Path | None, flag("--data", "Folder of its books; without one they end with the process.")
+    ] = None
+    seed: Annotated[int | None, flag("--seed", "Fixes every random choice.")] = None
+    gateway: Annotated[
+        str | None, flag("--gateway", "URL that takes its webhooks until a gateway registers.")
+    ] = None
+    latency_ms: Annotated[int, flag("--latency-ms", "How long it takes for a call.")] = 50
+    find_lag_ms: Annotated[
+        int, flag("--find-lag-ms", "How long its look-ups miss what just happened.")
+    ] = 2_000
+    void_window_s: Annotated[
+        int, flag("--void-window-s", "How long after capture it can still void.")
+    ] = 86_400

@@ -1,0 +1,23 @@
+"""Opens a gateway on its data folder, for the server and for commands that change something."""
+
+import asyncio
+from collections.abc import Callable
+
+from paygate_actors.gateway import Gateway
+
+from paygate_actors.config import Config
+from paygate_actors.vault_keys import KeysRefused
+from paygate_http.configure import ConfigInvalid
+
+
+async def open_gateway(config: Config, *, on_fatal: Callable[[BaseException], None]) -> Gateway:
+    """Take the folder's lock and open the store; nothing is recovered and nobody called yet.
+
+    `on_fatal` is called once, on the loop, when the journal has failed. Raises `StoreRefused`
+    (another process has the folder, or it is not ours) and `ConfigInvalid` (unusable keys).
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        return await Gateway.start(config, loop=loop, on_fatal=on_fatal)
+    except KeysRefused as error:
+        raise ConfigInvalid(f"vault: {error}") from error

@@ -1,0 +1,85 @@
+"""Payments: make one, read one, list them, read their history."""
+
+from aiohttp import web
+
+from paygate_actors.messages import PaymentReply as Done
+from paygate_actors.messages import Refusal
+from paygate_http import render
+from paygate_http.commands import process_payment
+from paygate_http.filters import PAYMENT_FILTERS, read_filters
+from paygate_http.problems import Problem
+from paygate_http.replies import EventListReply, PaymentListReply
+from paygate_http.requests import preferred_wait_s, read_json
+from paygate_http.route import Call, json_response
+
+
+async def process(call: Call) -> web.Response:
+    """Make a payment, or find the one that the key belongs to."""
+    command = process_payment(
+        call.request,
+        await read_json(call.request),
+        caller=call.caller,
+        limits=call.config.limits,
+        now_us=call.now_us(),
+    )
+    wait_s = preferred_wait_s(call.request)
+    done = await call.front.process(command, wait_s=wait_s or 0)
+    if isinstance(done, Refusal):
+        raise Problem.of(done)
+    headers = replay_headers(f"/api/payments/{done.payment.id}", replayed=done.replayed)
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return json_response(render.payment(done.payment), status=201, headers=headers)
+
+
+async def read(call: Call) -> web.Response:
+    """Show one payment as committed."""
+    payment_id = call.path_id("paymentID", "payment_not_found")
+    view = await call.front.payment(call.caller, payment_id)
+    if isinstance(view, Refusal):
+        raise Problem.of(view)
+    return json_response(render.payment(view))
+
+
+async def listing(call: Call) -> web.Response:
+    """Show a page of payments, newest first."""
+    page = await call.front.payments(call.caller, read_filters(call.request, PAYMENT_FILTERS))
+    if isinstance(page, Refusal):
+        raise Problem.of(page)
+    return json_response(
+        PaymentListReply(
+            data=[render.payment(view) for view in page.items],
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+    )
+
+
+async def events(call: Call) -> web.Response:
+    """Show the whole history of a payment, in order."""
+    payment_id = call.path_id("paymentID", "payment_not_found")
+    # The events' amounts are minor units: the payment tells of which currency.
+    view = await call.front.payment(call.caller, payment_id)
+    if isinstance(view, Refusal):
+        raise Problem.of(view)
+    history = await call.front.events(call.caller, payment_id)
+    if isinstance(history, Refusal):
+        raise Problem.of(history)
+    return json_response(
+        EventListReply(data=[render.event(each, view.currency) for each in history])
+    )
+
+
+def payment_response(done: Done | Refusal) -> web.Response:
+    """Answer with a payment that was changed."""
+    if isinstance(done, Refusal):
+        raise Problem.of(done)
+    return json_response(render.payment(done.payment))
+
+
+def replay_headers(location: str, *, replayed: bool) -> dict[str, str]:
+    """Say where the made thing is, and whether an earlier request had made it."""
+    headers = {"Location": location}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return headers

@@ -1,0 +1,42 @@
+"""Providers: what there is and how it does, and an operator's two switches."""
+
+from aiohttp import web
+
+from paygate_actors.messages import Refusal
+from paygate_http import render
+from paygate_http.bodies import SwitchesBody
+from paygate_http.decode import decode
+from paygate_http.problems import Problem
+from paygate_http.replies import ProviderListReply
+from paygate_http.requests import read_json
+from paygate_http.route import Call, json_response
+from paygate_http.validation import Faults
+
+
+async def listing(call: Call) -> web.Response:
+    """Show all providers, by priority."""
+    found = await call.front.providers()
+    return json_response(ProviderListReply(data=[render.provider(each) for each in found]))
+
+
+async def switch(call: Call) -> web.Response:
+    """Turn a provider, or only new charges at it, on or off."""
+    provider_id = call.path_id("providerID", "provider_not_found")
+    faults = Faults()
+    body = decode(await read_json(call.request), SwitchesBody, faults)
+    if faults:
+        raise faults.problem()
+    found = {each.id: each for each in await call.front.providers()}.get(provider_id)
+    if found is None:
+        raise Problem("provider_not_found", "No provider is configured under this id.")
+    done = await call.front.switch_provider(
+        call.caller,
+        provider_id,
+        is_active=found.is_active if body.is_active is None else body.is_active,
+        accepts_charges=(
+            found.accepts_charges if body.accepts_charges is None else body.accepts_charges
+        ),
+    )
+    if isinstance(done, Refusal):
+        raise Problem.of(done)
+    return json_response(render.provider(done))

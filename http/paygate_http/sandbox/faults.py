@@ -1,0 +1,147 @@
+"""What goes wrong on purpose: plans posted by a test, drawn by the calls and webhooks they name.
+
+Plans live in memory: they are a test's set-up, not the provider's state.
+"""
+
+import random
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from paygate_http.sandbox.wire import ProviderId, Wire
+
+# Both sides of one call, and its webhook: more plans than this are a mistake of a loop.
+PLANS_MAX = 1_000
+
+# Longer than any deadline under test, shorter than the wait for a person.
+DELAY_MS_MAX = 3_600_000
+HANG_MS = 60_000
+DELAY_MS = 1_000
+
+# These strike before the provider looks at the call: nothing is done, no key is kept.
+Before = Literal["reset_before_effect", "hang_before_effect", "error_500", "too_many_requests"]
+# These change what the call does, so they are of no use to a replay.
+During = Literal["error_500_stored", "wrong_amount", "decline", "pending"]
+# These spoil the answer only.
+After = Literal["reset_after_effect", "hang_after_effect", "garbage", "slow"]
+OnWebhook = Literal[
+    "webhook_drop", "webhook_duplicate", "webhook_delay", "webhook_reorder", "webhook_before_reply"
+]
+CallFault = Before | During | After
+FaultOperation = Literal["charge", "authorize", "capture", "refund", "void", "find", "dispute"]
+
+_DURING: frozenset[str] = frozenset(get_args(During))
+_ON_WEBHOOK: frozenset[str] = frozenset(get_args(OnWebhook))
+_ON_FIND: frozenset[str] = frozenset((*get_args(Before), *get_args(After)))
+_HANGS = ("hang_before_effect", "hang_after_effect")
+
+
+class FaultsRefused(Exception):
+    """The body of `POST /faults` makes no sense; the text says why."""
+
+
+class FaultPlan(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /faults`: the next `count` matching calls (or webhooks) are struck, by chance.
+
+    No provider or operation means any; but look-ups are struck only where `find` is named.
+    """
+
+    fault: Before | During | After | OnWebhook
+    provider: ProviderId | None = None
+    operation: FaultOperation | None = None
+    count: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    delay_ms: Annotated[int, Meta(ge=0, le=DELAY_MS_MAX)] | None = None
+    probability: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+
+class Strike(Struct, frozen=True):
+    """A fault that hits now; `delay_ms` is filled in."""
+
+    fault: str
+    delay_ms: int
+
+
+class _Entry(Struct):
+    plan: FaultPlan
+    left: int
+
+
+class Faults:
+    """The plans that stand, in the order in which they were posted. The first match strikes."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._entries: list[_Entry] = []
+
+    def plan(self, body: bytes) -> None:
+        """Add the plan of a request's body. Raises `FaultsRefused` with a sentence."""
+        try:
+            plan = msgspec.json.decode(body, type=FaultPlan)
+        except msgspec.DecodeError as error:
+            raise FaultsRefused(f"The fault makes no sense: {error}.") from error
+        self.add(plan)
+
+    def add(self, plan: FaultPlan) -> None:
+        """Add a plan. Raises `FaultsRefused` where it could never strike, or too many stand."""
+        if plan.operation == "find" and plan.fault not in _ON_FIND:
+            raise FaultsRefused(f"A look-up cannot suffer {plan.fault}.")
+        if plan.operation == "dispute" and plan.fault not in _ON_WEBHOOK:
+            raise FaultsRefused(f"A dispute has webhooks only and cannot suffer {plan.fault}.")
+        if len(self._entries) >= PLANS_MAX:
+            raise FaultsRefused(f"There are {PLANS_MAX} faults already: DELETE /faults first.")
+        self._entries.append(_Entry(plan, plan.count))
+
+    def clear(self) -> None:
+        """Drop every plan."""
+        self._entries.clear()
+
+    def standing(self) -> list[FaultPlan]:
+        """Give the plans that can still strike, with the counts that are left."""
+        return [msgspec.structs.replace(entry.plan, count=entry.left) for entry in self._entries]
+
+    def on_call(self, provider: str, operation: str, *, replay: bool) -> Strike | None:
+        """Draw for a call. A replay is struck only by what needs no effect to change."""
+        return self._draw(
+            provider, operation, without=_ON_WEBHOOK | _DURING if replay else _ON_WEBHOOK
+        )
+
+    def on_webhook(self, provider: str, operation: str) -> Strike | None:
+        """Draw for the webhook that an operation (or `dispute`) causes."""
+        return self._draw(provider, operation, only=_ON_WEBHOOK)
+
+    def _draw(
+        self,
+        provider: str,
+        operation: str,
+        *,
+        only: frozenset[str] | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> Strike | None:
+        for entry in self._entries:
+            plan = entry.plan
+            if plan.fault in without or (only is not None and plan.fault not in only):
+                continue
+            if not _matches(plan, provider, operation):
+                continue
+            if plan.probability < 1 and self._rng.random() >= plan.probability:
+                continue
+            entry.left -= 1
+            if entry.left == 0:
+                self._entries.remove(entry)
+            return Strike(plan.fault, _delay_ms(plan))
+        return None
+
+
+def _matches(plan: FaultPlan, provider: str, operation: str) -> bool:
+    if plan.provider is not None and plan.provider != provider:
+        return False
+    if plan.operation is None:
+        return operation != "find"
+    return plan.operation == operation
+
+
+def _delay_ms(plan: FaultPlan) -> int:
+    if plan.delay_ms is not None:
+        return plan.delay_ms
+    return HANG_MS if plan.fault in _HANGS else DELAY_MS

@@ -1,0 +1,249 @@
+"""Webhooks: signed, sent to the gateway that registered last, again and again until it says 2xx.
+
+A notice keeps its id and its bytes through all attempts and through a restart of the sandbox.
+Order is not promised, as no provider promises it.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from standardwebhooks import Webhook
+
+from paygate_engine.clock import Clock
+from paygate_engine.ids import Ids
+from paygate_http.sandbox.books import Books
+from paygate_http.sandbox.faults import Faults, Strike
+from paygate_http.sandbox.records import Notice
+from paygate_http.sandbox.schedule import Schedule
+from paygate_http.sandbox.wire import ProviderId, time_text
+
+# 0.5 s, doubled up to a minute, 18 times: eleven minutes in all, which outlast a restart.
+ATTEMPTS_MAX = 18
+RETRY_FIRST_US = 500_000
+RETRY_MAX_US = 60_000_000
+
+# A slower gateway has this many to think about at once, and no more.
+SENDING_MAX = 16
+SEND_TIMEOUT_S = 5.0
+
+# `webhook_before_reply` holds the caller's answer at most this long: half of its deadline.
+URGENT_S = 1.0
+
+# Beyond this the gateway is not coming back; look-ups tell what the lost notices told.
+NOTICES_MAX = 300_000
+
+_log = logging.getLogger(__name__)
+
+
+class Notices:
+    """Makes notices and delivers them. Without a registered gateway nothing is made."""
+
+    def __init__(
+        self,
+        *,
+        books: Books,
+        faults: Faults,
+        schedule: Schedule,
+        clock: Clock,
+        ids: Ids,
+        rng: random.Random,
+        secret: str,
+    ) -> None:
+        self._books = books
+        self._faults = faults
+        self._schedule = schedule
+        self._clock = clock
+        self._ids = ids
+        self._rng = rng
+        self._signer = Webhook(secret)
+        self._session: aiohttp.ClientSession | None = None
+        self._ready: deque[Notice] = deque()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._held: dict[str, Notice] = {}
+        self._behind: dict[str, list[Notice]] = {}
+        self._urgent: dict[tuple[str, str], Notice] = {}
+
+    def start(self) -> None:
+        """Take up what an earlier process did not deliver."""
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=SEND_TIMEOUT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+        for notice in self._books.notices.values():
+            self._queue(notice)
+
+    async def stop(self) -> None:
+        """Break off what is being sent: it stays in the books."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def clear(self) -> None:
+        """Forget everything that waits (the books were cleared)."""
+        for waiting in (self._ready, self._held, self._behind, self._urgent):
+            waiting.clear()
+
+    def emit(
+        self,
+        event_type: str,
+        *,
+        provider: ProviderId,
+        cause: str,
+        key: str,
+        transaction_id: str,
+        data: dict[str, object],
+    ) -> None:
+        """Tell the gateway. `cause` and `key` are the operation's, for faults."""
+        if self._books.settings.gateway_url is None:
+            return
+        strike = self._faults.on_webhook(provider, cause)
+        if strike is not None and strike.fault == "webhook_drop":
+            return
+        if len(self._books.notices) >= NOTICES_MAX:
+            _log.warning("too many webhooks wait: dropped one of %s", event_type)
+            return
+        now_us = self._clock.now_us()
+        body = {
+            "providerID": provider,
+            "eventType": event_type,
+            "transactionID": transaction_id,
+            "data": data,
+            "timestamp": time_text(now_us),
+        }
+        notice = Notice(
+            id=self._ids.new("msg"),
+            provider=provider,
+            body=msgspec.json.encode(body),
+            due_at_us=now_us,
+        )
+        self._dispatch(notice, strike, key=key)
+        self._books.keep(notice)
+
+    async def send_urgent(self, provider: str, key: str) -> None:
+        """Send what `webhook_before_reply` wants the gateway to hear before the answer."""
+        notice = self._urgent.pop((provider, key), None)
+        if notice is None:
+            return
+        try:
+            async with asyncio.timeout(URGENT_S):
+                await self._deliver(notice)
+        except TimeoutError:
+            self._again(notice)
+
+    def _dispatch(self, notice: Notice, strike: Strike | None, *, key: str) -> None:
+        fault = strike.fault if strike is not None else None
+        delay_us = strike.delay_ms * 1_000 if strike is not None else 0
+        if fault == "webhook_reorder":
+            self._held[notice.id] = notice
+            self._schedule.at(notice.due_at_us + delay_us, lambda: self._release(notice))
+            return
+        # Whoever was held goes behind the next one, whatever that one is.
+        if self._held:
+            self._behind[notice.id] = list(self._held.values())
+            self._held.clear()
+        if fault == "webhook_duplicate":
+            notice.copies = 2
+        if fault == "webhook_delay":
+            notice.due_at_us += delay_us
+        if fault == "webhook_before_reply":
+            self._urgent[notice.provider, key] = notice
+            # No call may be waiting for it (a pending payment ends by itself): it goes anyway.
+            due_us = notice.due_at_us + int(URGENT_S * 1_000_000)
+            self._schedule.at(due_us, lambda: self._unclaimed(notice, key))
+            return
+        self._queue(notice)
+
+    def _queue(self, notice: Notice) -> None:
+        self._schedule.at(notice.due_at_us, lambda: self._push(notice))
+
+    def _release(self, notice: Notice) -> None:
+        if self._held.pop(notice.id, None) is not None:
+            self._push(notice)
+
+    def _unclaimed(self, notice: Notice, key: str) -> None:
+        if self._urgent.get((notice.provider, key)) is notice:
+            del self._urgent[notice.provider, key]
+            self._push(notice)
+
+    def _push(self, notice: Notice) -> None:
+        if notice.id in self._books.notices:
+            self._ready.append(notice)
+            self._pump()
+
+    def _pump(self) -> None:
+        while self._ready and len(self._sending) < SENDING_MAX:
+            task = asyncio.ensure_future(self._deliver(self._ready.popleft()))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled():
+            if (error := task.exception()) is not None:
+                _log.error("a webhook could not be sent", exc_info=error)
+            self._pump()
+
+    async def _deliver(self, notice: Notice) -> None:
+        await self._books.flush()
+        delivered = True
+        for _ in range(notice.copies):
+            delivered = await self._post(notice) and delivered
+        for behind in self._behind.pop(notice.id, ()):
+            self._push(behind)
+        if delivered:
+            self._books.drop_notice(notice)
+        else:
+            self._again(notice)
+
+    def _again(self, notice: Notice) -> None:
+        notice.attempts += 1
+        if notice.attempts >= ATTEMPTS_MAX:
+            _log.warning("gave up on webhook %s after %d attempts", notice.id, notice.attempts)
+            self._books.drop_notice(notice)
+            return
+        wait_us = min(RETRY_FIRST_US * 2 ** (notice.attempts - 1), RETRY_MAX_US)
+        # A tenth of jitter keeps a restarted gateway from getting all of them at one moment.
+        notice.due_at_us = self._clock.now_us() + wait_us + self._rng.randrange(wait_us // 10)
+        self._queue(notice)
+
+    async def _post(self, notice: Notice) -> bool:
+        gateway_url = self._books.settings.gateway_url
+        assert self._session is not None, "start() comes first"  # a promise of ours
+        if gateway_url is None:
+            return False
+        url = f"{gateway_url}/api/webhooks/{notice.provider}"
+        # Our own gateway on this machine may serve a certificate that it signed itself.
+        trusted = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+        try:
+            async with self._session.post(
+                url,
+                data=notice.body,
+                headers=self._headers(notice),
+                allow_redirects=False,
+                ssl=not trusted,
+            ) as response:
+                return 200 <= response.status < 300  # noqa: PLR2004 - HTTP's own numbers
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    def _headers(self, notice: Notice) -> dict[str, str]:
+        # Signed anew for each attempt: the gateway refuses what was signed long ago.
+        seconds = self._clock.now_us() // 1_000_000
+        signature = self._signer.sign(
+            notice.id, datetime.fromtimestamp(seconds, UTC), notice.body.decode()
+        )
+        return {
+            "Content-Type": "application/json",
+            "webhook-id": notice.id,
+            "webhook-timestamp": str(seconds),
+            "webhook-signature": signature,
+        }

@@ -1,0 +1,172 @@
+"""The sandbox as one server: `start_sandbox` joins its parts and listens."""
+
+import asyncio
+import random
+import secrets
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from paygate_engine.clock import Clock, SystemClock
+from paygate_engine.ids import Ids
+from paygate_http.sandbox.books import Books
+from paygate_http.sandbox.calls import Calls
+from paygate_http.sandbox.control import Control
+from paygate_http.sandbox.faults import Faults
+from paygate_http.sandbox.folder import Folder, Nowhere
+from paygate_http.sandbox.later import Later
+from paygate_http.sandbox.notices import Notices
+from paygate_http.sandbox.schedule import Schedule
+from paygate_http.sandbox.settlement import Settlement
+from paygate_http.sandbox.teller import Teller, Terms
+from paygate_http.sandbox.wire import BODY_BYTES_MAX
+
+WEBHOOK_SECRET = "whsec_cGF5Z2F0ZS1zYW5kYm94LXdlYmhvb2stc2VjcmV0"  # noqa: S105 - public: the contract prints it
+"""What every sandbox signs its webhooks with; a live server refuses it."""
+
+# A hanging call is cut off at once when the sandbox stops; an ordinary one is done by then.
+_SHUTDOWN_S = 0.25
+_BACKLOG = 1_024
+
+
+class Sandbox:
+    """A running sandbox. `url` has no trailing slash; `stop` is idempotent."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        books: Books,
+        schedule: Schedule,
+        notices: Notices,
+        runner: web.AppRunner,
+    ) -> None:
+        self.url = url
+        self._books = books
+        self._schedule = schedule
+        self._notices = notices
+        self._runner = runner
+        self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return urlsplit(self.url).port or 0
+
+    async def start(self, listener: socket.socket) -> None:
+        """Take calls on the bound socket, and begin with what an earlier process left open."""
+        self._notices.start()
+        self._worker = asyncio.create_task(self._schedule.run(), name="sandbox-schedule")
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener, backlog=_BACKLOG).start()
+
+    async def stop(self) -> None:
+        """Stop listening, break off what hangs, write the books and let go of the folder."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        await self._runner.cleanup()
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        await self._notices.stop()
+        await self._books.close()
+
+
+async def start_sandbox(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    data_dir: Path | None = None,
+    seed: int | None = None,
+    latency_ms: int = 50,
+    find_lag_ms: int = 2_000,
+    void_window_s: int = 86_400,
+    gateway_url: str | None = None,
+    webhook_secret: str = WEBHOOK_SECRET,
+    clock: Clock | None = None,
+) -> Sandbox:
+    """Start both provider accounts on one server; port 0 takes any free one.
+
+    With `data_dir` the books survive kill -9; without, they end with the process. `gateway_url`
+    gets the webhooks, until another one registers by `POST /gateway`; None leaves whoever
+    registered before a restart. Raises `StoreRefused` where another sandbox has the folder, and
+    `OSError` where the port is taken.
+    """
+    listener = _listen(host, port)
+    try:
+        books = Books(Folder(data_dir) if data_dir is not None else Nowhere())
+    except BaseException:
+        listener.close()
+        raise
+    if gateway_url is not None:
+        books.settings.gateway_url = gateway_url.rstrip("/")
+        books.keep_settings()
+    bound_port: int = listener.getsockname()[1]
+    terms = Terms(
+        find_lag_us=find_lag_ms * 1_000,
+        void_window_us=void_window_s * 1_000_000,
+        url=url_of(host, bound_port),
+    )
+    sandbox = _join(
+        books,
+        clock=clock if clock is not None else SystemClock(),
+        terms=terms,
+        seed=secrets.randbits(64) if seed is None else seed,
+        latency_s=latency_ms / 1_000,
+        webhook_secret=webhook_secret,
+    )
+    await sandbox.start(listener)
+    return sandbox
+
+
+def url_of(host: str, port: int) -> str:
+    """Give the URL of a server on this host and port; IPv6 addresses in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _join(
+    books: Books, *, clock: Clock, terms: Terms, seed: int, latency_s: float, webhook_secret: str
+) -> Sandbox:
+    # A restart under the same seed must not make the ids of its first life again.
+    root = f"{seed}/{books.settings.starts}"
+    faults = Faults(random.Random(f"{root}/faults"))  # noqa: S311 - chance, not secrecy
+    ids = Ids(clock, random.Random(f"{root}/ids"))  # noqa: S311 - ids of a test server
+    schedule = Schedule(clock, settle=books.flush)
+    notices = Notices(
+        books=books,
+        faults=faults,
+        schedule=schedule,
+        clock=clock,
+        ids=ids,
+        rng=random.Random(f"{root}/notices"),  # noqa: S311 - jitter
+        secret=webhook_secret,
+    )
+    settlement = Settlement(books=books, notices=notices, schedule=schedule, clock=clock)
+    later = Later(
+        books=books, settlement=settlement, notices=notices, schedule=schedule, clock=clock, ids=ids
+    )
+    teller = Teller(
+        books=books, settlement=settlement, later=later, clock=clock, ids=ids, terms=terms
+    )
+    calls = Calls(
+        books=books,
+        faults=faults,
+        notices=notices,
+        teller=teller,
+        clock=clock,
+        latency_s=latency_s,
+        url=terms.url,
+    )
+    control = Control(books=books, faults=faults, later=later, notices=notices, schedule=schedule)
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.add_routes(calls.routes() + control.routes())
+    later.resume()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    return Sandbox(url=terms.url, books=books, schedule=schedule, notices=notices, runner=runner)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -1,0 +1,177 @@
+"""What comes over the socket that no client library would send."""
+
+import asyncio
+import json
+import resource
+from typing import Any
+
+import pytest
+
+from paygate_http import requests, runner
+
+SOON_S = 5.0
+HEAD = (
+    b"POST /api/payments/process HTTP/1.1\r\nHost: x\r\n"
+    b"Authorization: Bearer sk_sandbox_merchant_a\r\nContent-Type: application/json\r\n"
+)
+
+
+async def talk(gateway: Any, *parts: bytes, half_close: bool = False) -> tuple[int, Any, bytes]:
+    """Send the parts, read until the server closes; returns status, problem and everything."""
+    async with asyncio.timeout(SOON_S):
+        reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        if half_close:
+            writer.write_eof()
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = int(head.split(b" ", 2)[1]) if head else 0
+    return status, json.loads(body) if body.startswith(b"{") else None, answer
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "malformed_request"),
+        (b"GARBAGE\r\n\r\n", 400, "malformed_request"),
+        (b"BREW /api/payments HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
+        (b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n", 400, "malformed_request"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n", 400, "malformed_request"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n folded: 1\r\n\r\n", 400, "malformed_request"),
+        (HEAD + b"Content-Length: x\r\n\r\n{}", 400, "malformed_request"),
+        (HEAD + b"Content-Length: -1\r\n\r\n{}", 400, "malformed_request"),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400, "malformed_request"),
+        (
+            HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "malformed_request"),
+        (
+            b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+            431,
+            "headers_too_large",
+        ),
+        (
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9_000 + b"\r\n\r\n",
+            431,
+            "headers_too_large",
+        ),
+    ],
+)
+async def test_what_is_no_http_gets_a_problem_and_the_connection_is_closed(
+    gateway: Any, request_bytes: bytes, status: int, code: str
+) -> None:
+    answered, problem, answer = await talk(gateway, request_bytes)
+
+    assert answered == status, answer
+    assert problem["code"] == code
+    assert f"X-Request-ID: {problem['requestID']}".encode() in answer
+    assert gateway.front.commands == []
+
+
+async def test_a_body_shorter_than_its_length_does_nothing(gateway: Any) -> None:
+    await talk(gateway, HEAD + b"Content-Length: 500\r\n\r\n{", half_close=True)
+
+    assert gateway.front.commands == []
+
+
+async def test_a_body_longer_than_its_length_does_nothing(gateway: Any) -> None:
+    body = json.dumps(gateway.card_payment()).encode()
+    length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+
+    status, problem, answer = await talk(gateway, HEAD + length + body + b"{}{}\r\n\r\n")
+
+    assert (status, problem["code"]) == (400, "malformed_request")
+    assert answer.count(b"\r\n\r\n") == 1
+    assert gateway.front.commands == []
+
+
+async def test_a_length_above_the_cap_is_refused_before_the_body_comes(gateway: Any) -> None:
+    status, problem, _ = await talk(gateway, HEAD + b"Content-Length: 1000000000\r\n\r\n")
+
+    assert (status, problem["code"]) == (413, "body_too_large")
+
+
+async def test_a_body_that_trickles_in_gets_408(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "BODY_S_MAX", 0.05)
+
+    status, problem, answer = await talk(gateway, HEAD + b"Content-Length: 10\r\n\r\n", b"{")
+
+    assert (status, problem["code"]) == (408, "request_timeout")
+    assert b"Connection: close" in answer
+    assert gateway.front.commands == []
+
+
+async def test_headers_that_trickle_in_are_cut_off(start: Any) -> None:
+    gateway = await start(idle_s=0.05)
+
+    _, _, answer = await talk(gateway, b"GET /healthz HTTP/1.1\r\n", b"Host: x\r\n", b"X: y\r\n")
+
+    assert answer == b""
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_once_let_in(
+    gateway: Any,
+) -> None:
+    body = json.dumps(gateway.card_payment()).encode()
+    head = HEAD + f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    async with asyncio.timeout(SOON_S):
+        reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+        writer.write(head)
+        invitation = await reader.readuntil(b"\r\n\r\n")
+        writer.write(body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    assert invitation == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+async def test_a_client_that_is_refused_is_not_asked_for_its_body(gateway: Any) -> None:
+    head = HEAD.replace(b"merchant_a", b"nobody")
+
+    status, _, answer = await talk(
+        gateway, head + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+    )
+
+    assert status == 401
+    assert b"100 Continue" not in answer
+
+
+async def test_beyond_the_cap_a_connection_is_told_503_and_closed(start: Any) -> None:
+    gateway = await start(limit=1)
+    held_reader, held = await asyncio.open_connection(gateway.host, gateway.port)
+    held.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await held_reader.readuntil(b"}")
+
+    status, problem, answer = await talk(gateway, b"")
+    held.close()
+    await held.wait_closed()
+    free = 0
+    async with asyncio.timeout(SOON_S):
+        while free != 200:
+            free, _, _ = await talk(
+                gateway, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+
+    assert (status, problem["code"]) == (503, "overloaded")
+    assert b"Retry-After: 1" in answer
+    assert b"X-Request-ID: " in answer
+
+
+def test_the_cap_leaves_files_for_everything_else() -> None:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    limit = runner.connections_max()
+
+    assert 0 < limit < files or files == resource.RLIM_INFINITY
+    assert limit <= runner.CONNECTIONS_MAX
