@@ -353,30 +353,10 @@ async def measure(sizes: Sizes) -> list[tuple[str, str, str, str]]:
         row("tell, 1,000 targets", spread, bare_spread, ">= 500,000 /s"),
         row("ask, one at a time", ask_one, None, ""),
         row("ask, 1,000 in flight", ask_many, None, ""),
-        (
-            "spawn a payment",
-            f"{spawned.spawn_us:>11.2f} us",
-            f"{spawned.spawn_us * 1e3 / stick:5.1f} yardsticks",
-            "< 5 us",
-        ),
-        (
-            f"idle payment of {sizes.actors:,}",
-            f"{spawned.idle_bytes:>11,.0f} bytes",
-            "resident",
-            "<= 1,024 bytes",
-        ),
-        (
-            f"stop at {sizes.actors:,} alive",
-            f"{many:>11.2f} us",
-            f"{many / few:4.2f} x that at {sizes.few:,}",
-            "<= 3 x",
-        ),
-        (
-            f"{sizes.lives:,} lives",
-            f"{life_us:>11.1f} us each",
-            f"{found} objects in cycles",
-            "0",
-        ),
+        ("spawn a payment", f"{spawned.spawn_us:>11.2f} us", "", "< 5 us"),
+        (f"idle of {sizes.actors:,}", f"{spawned.idle_bytes:>11,.0f} bytes", "", "<= 1,024 bytes"),
+        (f"stop of {sizes.actors:,}", f"{many:>11.2f} us", f"{many / few:5.2f} x few", "<= 3 x"),
+        (f"{sizes.lives:,} lives", f"{life_us:>11.1f} us each", f"{found:>5} in cycles", "0"),
     ]
 
 
@@ -414,10 +394,6 @@ async def test_a_life_leaves_nothing_in_cycles() -> None:
     found, _ = await cyclic_garbage(TINY.lives)
 
     assert found == 0
-
-
-async def test_asks_are_all_answered() -> None:
-    assert await ask_ns(2_000, together=100) > 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE_ROOTS = ("engine", "actors", "http")
 TOP_FOLDERS = (*SOURCE_ROOTS, "tests", "bench")
 LINES_MAX = 400
+# A test file is a list of cases, read one at a time.
+TEST_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".sql", ".txt", ".yml", ".yaml", ".cfg", ".html", ""}
 # Written in halves, so that this file does not find itself.
@@ -132,7 +134,8 @@ def test_modules_fit_a_reading():
     long = {
         name_of(file): lines
         for file in source_files()
-        if (lines := len(file.read_text().splitlines())) > LINES_MAX
+        if (lines := len(file.read_text().splitlines()))
+        > (TEST_LINES_MAX if "tests" in file.parts else LINES_MAX)
     }
 
     assert long == {}

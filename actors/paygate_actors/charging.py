@@ -22,7 +22,7 @@ from paygate_actors.outcomes import (
     Unknown,
     UnknownReason,
 )
-from paygate_actors.record import Call, Txn
+from paygate_actors.record import Call, Payment, Txn
 from paygate_actors.sums import charge_of, open_txn
 
 # How the reason of a stray's reversal begins: it never moves the payment itself.
@@ -99,18 +99,27 @@ def void_charge(draft: Draft, reverse: Txn, charge: Call) -> None:
         reverse.id,
         "void",
         provider=charge.provider,
-        amount_minor=charge.amount_minor
-        if charge.confirmed_minor is None
-        else charge.confirmed_minor,
+        amount_minor=undoable_minor(draft.payment, charge),
         target=charge.provider_txn_id,
     )
 
 
+def undoable_minor(payment: Payment, charge: Call) -> int:
+    """What a void of this charge gives back: what was captured, else what is held or asked for."""
+    if (charge.provider, charge.provider_txn_id) == (payment.provider, payment.provider_txn_id):
+        known = payment.captured_minor or payment.authorized_minor
+        return known or charge.amount_minor
+    return charge.amount_minor if charge.confirmed_minor is None else charge.confirmed_minor
+
+
 def reverse_by_system(draft: Draft, charge: Call, reason: str) -> None:
     """Open a reverse of our own making, and intend the void."""
-    minor = charge.amount_minor if charge.confirmed_minor is None else charge.confirmed_minor
     reverse_id = draft.open_transaction(
-        "reverse", origin="system", by="system", amount_minor=minor, reason=reason
+        "reverse",
+        origin="system",
+        by="system",
+        amount_minor=undoable_minor(draft.payment, charge),
+        reason=reason,
     )
     reverse = draft.payment.txn(reverse_id)
     assert reverse is not None

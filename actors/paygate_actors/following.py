@@ -30,7 +30,7 @@ from paygate_actors.record import Call, Payment, Txn
 from paygate_actors.sums import charge_of
 
 # What providers say of a hold that is no longer there.
-HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled"})
+HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled", "charge_cancelled"})
 
 USE_REFUND = Failure(
     code="use_refund", message="The provider settled the payment already: refund it instead."
@@ -197,6 +197,12 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
     if failure.code == "operation_pending" and own and charge is not None and charge.unresolved:
         return  # the charge is decided first; its answer starts the void anew
     reverse = _txn_of(draft.payment, call)
+    if failure.code in HOLD_GONE:
+        # There is nothing left to undo: what the reverse was for has happened without it.
+        draft.settle(reverse.id, "success")
+        if own:
+            draft.move("cancelled", failure=_why_cancelled(reverse))
+        return
     if failure.code != "already_settled":
         draft.settle(reverse.id, "failed", failure)
         if reverse.origin != "merchant":

@@ -4,9 +4,11 @@ It finds the payment that a request is about, checks that it is the caller's, as
 turns what the engine raises into refusals. It decides nothing about money.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
+import msgspec
 import structlog
 from pykka import ActorDeadError
 
@@ -50,12 +52,14 @@ from paygate_actors.vault import Vault
 from paygate_engine.errors import (
     AskTimeout,
     Conflicted,
+    EngineError,
     NotFound,
     Overloaded,
     Parked,
     StoreFailed,
     StoreFull,
 )
+from paygate_engine.future import LoopFuture
 from paygate_engine.journal import Journal
 from paygate_engine.region import Region
 from paygate_engine.stores.base import AuditEntry, Unit
@@ -107,6 +111,11 @@ class GatewayFront:
         self._vault = vault
         self._admission = admission
         self._gauges = gauges
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """Answer at once whoever waits by preference: the server is about to stop."""
+        self._released.set()
 
     # ------------------------------------------------------------------ commands
 
@@ -117,20 +126,27 @@ class GatewayFront:
         reply = await _guarded(self._intake.process(command))
         if isinstance(reply, Refusal) or wait_s <= 0 or reply.payment.status not in WAITING:
             return reply
-        view = await self._settled(reply.payment, min(wait_s, WAIT_S_MAX))
+        moved = await self._moved(reply.payment.id, Await(), wait_s)
+        view = moved or await self._reads.look(reply.payment.id) or reply.payment
         return PaymentReply(payment=view, replayed=reply.replayed)
 
-    async def capture(self, command: CapturePayment) -> TransactionReply | Refusal:
+    async def capture(
+        self, command: CapturePayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
         """Capture held funds."""
-        return await self._operate(command)
+        return await self._operate(command, wait_s)
 
-    async def refund(self, command: RefundPayment) -> TransactionReply | Refusal:
+    async def refund(
+        self, command: RefundPayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
         """Refund captured funds."""
-        return await self._operate(command)
+        return await self._operate(command, wait_s)
 
-    async def reverse(self, command: ReversePayment) -> TransactionReply | Refusal:
+    async def reverse(
+        self, command: ReversePayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
         """Undo the payment."""
-        return await self._operate(command)
+        return await self._operate(command, wait_s)
 
     async def review(self, command: ReviewPayment) -> PaymentReply | Refusal:
         """Decide on held funds."""
@@ -260,22 +276,35 @@ class GatewayFront:
     # ------------------------------------------------------------------ asking payments
 
     async def _operate(
-        self, command: CapturePayment | RefundPayment | ReversePayment
+        self, command: CapturePayment | RefundPayment | ReversePayment, wait_s: float
     ) -> TransactionReply | Refusal:
         owned = await self.payment(command.caller, command.payment_id)
         if isinstance(owned, Refusal):
             return owned
         key = operation_key(command, self._vault)
-        return await self._ask(command.payment_id, Operate(command=command, key=key))
+        reply: TransactionReply | Refusal = await self._ask(
+            command.payment_id, Operate(command=command, key=key)
+        )
+        if isinstance(reply, Refusal) or wait_s <= 0 or reply.transaction.status != "pending":
+            return reply
+        waiting = Await(transaction_id=reply.transaction.id)
+        view = await self._moved(command.payment_id, waiting, wait_s)
+        return reply if view is None else msgspec.structs.replace(reply, transaction=view)
 
     async def _ask(self, payment_id: str, message: Any) -> Any:
         return await _guarded(self._payments.ask(payment_id, message, timeout=ASK_S))
 
-    async def _settled(self, view: PaymentView, wait_s: float) -> PaymentView:
+    async def _moved(self, payment_id: str, waiting: Await, wait_s: float) -> Any:
+        """What is waited for, or None where it did not come in time (or the server drains)."""
+        asked = self._payments.ask(payment_id, waiting, timeout=min(wait_s, WAIT_S_MAX))
+        release = asyncio.ensure_future(self._released.wait())
+        answer = asyncio.ensure_future(_answer(asked))
         try:
-            return await self._payments.ask(view.id, Await(), timeout=wait_s)
-        except (AskTimeout, Overloaded, Parked, ActorDeadError, StoreFailed):
-            return await self._reads.look(view.id) or view
+            await asyncio.wait((answer, release), return_when=asyncio.FIRST_COMPLETED)
+            return answer.result() if answer.done() else None
+        finally:
+            release.cancel()
+            answer.cancel()
 
     async def _look_up(self, call: Call) -> Outcome | None:
         asked = self._desk.look_up(call.provider, call.key, timeout_s=LOOK_UP_S)
@@ -292,6 +321,13 @@ class GatewayFront:
             return None
 
         return await _guarded(append())
+
+
+async def _answer(asked: LoopFuture[Any]) -> Any:
+    try:
+        return await asked
+    except (EngineError, ActorDeadError):
+        return None
 
 
 async def _guarded(work: Awaitable[T]) -> T | Refusal:

@@ -38,7 +38,6 @@ from paygate_actors.house import House
 from paygate_actors.inbox import SWEEP_S, Inbox
 from paygate_actors.intake import Intake
 from paygate_actors.letters import Letters
-from paygate_actors.messages import Front
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Look
 from paygate_actors.pool import ProviderPool
@@ -144,7 +143,7 @@ class Gateway:
             livemode=livemode,
             key_life_us=self.house.limits.key_life_us,
         )
-        self.front: Front = GatewayFront(
+        self.front = GatewayFront(
             system=system,
             journal=self.journal,
             payments=self.payments,
@@ -232,8 +231,9 @@ class Gateway:
         _log.info("recovered", open_payments=opened, parked_webhooks=self.inbox.parked)
 
     def drain(self) -> None:
-        """Take no new work; what is under way goes on."""
+        """Take no new work; what is under way goes on, and nobody is kept waiting by preference."""
         self.admission.state = DRAINING
+        self.front.release()
 
     async def stop(self) -> None:
         """Write what waits, stop the actors, close adapters and store. Open calls are recovered."""

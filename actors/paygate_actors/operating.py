@@ -8,7 +8,7 @@ be, and those that are pending count against what is left.
 from collections.abc import Mapping
 
 from paygate_actors import events as e
-from paygate_actors.charging import void_charge
+from paygate_actors.charging import undoable_minor, void_charge
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.messages import (
     CapturePayment,
@@ -134,7 +134,7 @@ def reverse(
         "reverse",
         origin=_origin(command.caller.role),
         by=command.caller.key_id,
-        amount_minor=charge.amount_minor,
+        amount_minor=undoable_minor(payment, charge),
         reason=command.reason,
         or_refund=command.or_refund,
         key=key,

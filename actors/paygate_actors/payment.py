@@ -11,6 +11,8 @@ moment: a restart reads the journal and asks the providers about everything that
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from paygate_actors import events as e
 from paygate_actors import facts, operating
 from paygate_actors.card import SealedCard
@@ -25,6 +27,7 @@ from paygate_actors.messages import (
     Refusal,
     ReversePayment,
     TransactionReply,
+    TransactionView,
 )
 from paygate_actors.payment_messages import (
     Await,
@@ -48,6 +51,7 @@ from paygate_engine.actor import LATER, handles
 from paygate_engine.entity import Entity
 from paygate_engine.errors import Conflicted
 from paygate_engine.future import LoopFuture
+from paygate_engine.ids import Ids
 from paygate_engine.stores.base import Claim, Conflict, Document, Done, Event
 from paygate_engine.system import ActorSystem
 
@@ -67,7 +71,7 @@ class PaymentActor(Entity):
         self._house = house
         self.payment = None
         self._pursuer: Pursuer | None = None
-        self._waiters: list[LoopFuture[Any]] | None = None
+        self._waiters: list[tuple[LoopFuture[Any], Await]] | None = None
 
     # ------------------------------------------------------------------ what the engine asks for
 
@@ -111,6 +115,8 @@ class PaymentActor(Entity):
         """Become a payment: accepted, scored, claimed, and the first call intended, in one go."""
         created = message.created
         ctx = self._house.context(created.currency, created.provider_pin)
+        # A payment is as old as its id says: lists are cut by ids, and show this time.
+        ctx = msgspec.structs.replace(ctx, now_us=Ids.time_of(self.key))
         draft = create(self.key, created, message.check, review=message.review, ctx=ctx)
         cause = Cause(who=f"key:{created.by}", what="process")
         return self._commit(
@@ -173,15 +179,14 @@ class PaymentActor(Entity):
 
     @handles(Await)
     def on_await(self, message: Await) -> object:
-        """Let the asker wait for the payment to move on."""
+        """Let the asker wait for the payment, or one of its transactions, to move on."""
         asker = self.asker()
-        if asker is None or self._known().status not in WAITING:
-            return self._view()
-        if self._waiters is None:
-            self._waiters = []
-        # One that gave up is dropped here, so that the list is as long as those who wait.
-        self._waiters = [waiter for waiter in self._waiters if not waiter.done()]
-        self._waiters.append(asker)
+        view = self._moved_view(message)
+        if asker is None or view is not None:
+            return view
+        # Those who gave up are dropped here, so that the list is as long as those who wait.
+        waiting = [each for each in self._waiters or () if not each[0].done()]
+        self._waiters = [*waiting, (asker, message)]
         return LATER
 
     # ------------------------------------------------------------------ facts
@@ -293,12 +298,25 @@ class PaymentActor(Entity):
         self._follow(payment, draft.events)
         self._tell_arrivals(draft.before)
         self._set_alarm(draft.before)
-        if self._waiters and payment.status not in WAITING:
-            waiters, self._waiters = self._waiters, None
-            view = self._view()
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set(view)
+        self._answer_waiters()
+
+    def _answer_waiters(self) -> None:
+        waiting, self._waiters = self._waiters or (), None
+        for asker, message in waiting:
+            view = self._moved_view(message)
+            if view is None:
+                self._waiters = [*(self._waiters or ()), (asker, message)]
+            elif not asker.done():
+                asker.set(view)
+
+    def _moved_view(self, message: Await) -> PaymentView | TransactionView | None:
+        payment = self._known()
+        if message.transaction_id is None:
+            return None if payment.status in WAITING else self._view()
+        txn = payment.txn(message.transaction_id)
+        if txn is None or txn.status == "pending":
+            return None
+        return transaction_view(payment, txn)
 
     def _follow(self, payment: Payment, news: Sequence[e.PaymentEvent]) -> None:
         if self._pursuer is None:

@@ -73,4 +73,9 @@ class Look(Struct, frozen=True, kw_only=True):
 
 
 class Await(Struct, frozen=True, kw_only=True):
-    """Answer with the view once the payment has left `pending` and `processing`."""
+    """Answer when the payment has left `pending` and `processing`, with a `PaymentView`.
+
+    With a transaction: when that one is no longer pending, with a `TransactionView`.
+    """
+
+    transaction_id: str | None = None

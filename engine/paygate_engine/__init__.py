@@ -8,6 +8,8 @@ from paygate_engine.ids import Ids
 from paygate_engine.journal import Journal
 from paygate_engine.ref import LightRef
 from paygate_engine.region import Region
+from paygate_engine.stores.memory import MemoryStore
+from paygate_engine.stores.sqlite import SqliteStore
 from paygate_engine.supervisor import Backoff, Directive, Supervisor
 from paygate_engine.system import ActorSystem
 
@@ -26,8 +28,10 @@ __all__ = [
     "LoopActor",
     "LoopFuture",
     "ManualClock",
+    "MemoryStore",
     "Recorder",
     "Region",
+    "SqliteStore",
     "Supervisor",
     "SystemClock",
     "handles",

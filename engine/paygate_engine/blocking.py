@@ -16,7 +16,7 @@ import pykka
 
 from paygate_engine.errors import Overloaded
 from paygate_engine.future import LoopFuture
-from paygate_engine.mailbox import STOP, Ask
+from paygate_engine.marks import STOP, Ask
 from paygate_engine.ref import ASK_TIMEOUT_S
 
 if TYPE_CHECKING:

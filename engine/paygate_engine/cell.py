@@ -1,4 +1,4 @@
-"""The cell of a light actor: mailbox, dispatch, failure and end. See `mailbox.py` for the theory.
+"""The cell of a light actor: mailbox, dispatch, failure and end. See `marks.py` for the theory.
 
 Subclass `LightActor` instead: this is its inner half. Names that begin with `box_` are the
 engine's; they have no underscore in front because references, regions and supervisors use them.
@@ -14,7 +14,7 @@ import pykka
 from paygate_engine.dead_letters import Reason
 from paygate_engine.errors import Overloaded
 from paygate_engine.future import LoopFuture
-from paygate_engine.mailbox import (
+from paygate_engine.marks import (
     CLOSING,
     ENDED,
     GONE,

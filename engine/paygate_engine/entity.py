@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from paygate_engine.errors import Conflicted, Overloaded, StoreFailed, StoreFull
 from paygate_engine.light import LightActor
-from paygate_engine.mailbox import CLOSING, ENDED, HELD, HOLDING, NOTHING, OPEN, Ask, Mark
+from paygate_engine.marks import CLOSING, ENDED, HELD, HOLDING, LATER, NOTHING, OPEN, Ask, Mark
 from paygate_engine.stores.base import Conflict, Event, Unit
 
 if TYPE_CHECKING:
@@ -95,6 +95,29 @@ class Entity(LightActor):
         (An asker gets the error as its answer instead.)
         """
         self.system.dead_letters.put("refused", self.key, message)
+
+    def record(self, kind: str, body: bytes, *, answer: Any = None) -> object:
+        """Record one event, fold it in once it is committed, then answer the ask in hand.
+
+        The short way for handlers that need no more: `return self.record(...)`. What else must be
+        committed with the event, or done after it, is `persist`'s business.
+        """
+        event = Event(
+            stream=self.stream,
+            seq=self.seq + 1,
+            at_us=self.system.clock.now_us(),
+            kind=kind,
+            body=body,
+        )
+        asker = self.asker()
+
+        def then() -> None:
+            self.replay(event)
+            if asker is not None:
+                asker.set(answer)
+
+        self.persist(Unit(events=(event,)), then)
+        return LATER
 
     def persist(self, unit: Unit, then: Callable[[], None]) -> None:
         """Record `unit`, then call `then()`, which moves the state, answers and acts.

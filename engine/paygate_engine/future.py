@@ -76,18 +76,28 @@ class LoopFuture(pykka.Future[T]):
         """
         if self._state == _PENDING:
             self._block(timeout)
-        if self._state == _ERROR:
-            raise self._value
-        return self._value
+        if self._state != _ERROR:
+            return self._value
+        error: BaseException = self._value
+        try:
+            raise error
+        finally:
+            # The error's frames lead here: this one must not lead back to the error.
+            del self, error
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._state == _PENDING:
             waiter = asyncio.get_running_loop().create_future()
             self.add_done_callback(functools.partial(_wake, waiter))
             yield from waiter
-        if self._state == _ERROR:
-            raise self._value
-        return self._value
+        if self._state != _ERROR:
+            return self._value
+        error: BaseException = self._value
+        try:
+            raise error
+        finally:
+            # The error's frames lead here: this one must not lead back to the error.
+            del self, error
 
     __iter__ = __await__
 

@@ -13,7 +13,7 @@ the last one the journal refuses everything: the process must end and recover fr
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,9 @@ from paygate_engine.chain import Chain, Head
 from paygate_engine.clock import Clock
 from paygate_engine.errors import Overloaded, StoreFailed, StoreFull
 from paygate_engine.stores.base import Conflict, Event, Store, Unit
+
+if TYPE_CHECKING:
+    from paygate_engine.system import ActorSystem
 
 # A group of this many units (some six rows each) is written in about 30 ms: longer groups would
 # save little more of the sync's cost, and everybody in a group waits for all of it.
@@ -85,6 +88,20 @@ class Journal:
         self._full = False
         self._encoder = msgspec.msgpack.Encoder()
         self._scratch = bytearray()
+
+    @classmethod
+    async def open(cls, store: Store, system: "ActorSystem", *, backlog_max: int = 10_000) -> Self:
+        """Open the store and start a journal on it that fails with the system; for small houses."""
+        await store.open()
+        journal = cls(
+            store,
+            spawn=system.spawn_task,
+            clock=system.clock,
+            backlog_max=backlog_max,
+            on_fatal=system.fail,
+        )
+        await journal.start()
+        return journal
 
     @property
     def backlog(self) -> int:

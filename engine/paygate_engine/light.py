@@ -1,7 +1,7 @@
 """The light actor: a `pykka.Actor` that costs a hundred bytes instead of a thread.
 
 It runs on the loop's thread, one message at a time, by synchronous handlers. Its mailbox is
-described in `mailbox.py`. Pykka's constructor is not called: it makes a UUID, an Event and a
+described in `marks.py`. Pykka's constructor is not called: it makes a UUID, an Event and a
 reference for each actor (6 us, 2.4 KB), all of which are made on demand here; the invariant that
 it keeps (urn, inbox, ref and stopped flag are there) is kept by properties.
 
@@ -19,7 +19,7 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 from paygate_engine.cell import Cell, Handler, Parent
 from paygate_engine.errors import Unhandled
 from paygate_engine.future import LoopFuture
-from paygate_engine.mailbox import CLOSING, LATER, OPEN, Ask, Mark, Stop
+from paygate_engine.marks import CLOSING, LATER, OPEN, Ask, Mark, Stop
 
 if TYPE_CHECKING:
     from typing import Self

@@ -15,7 +15,7 @@ import pykka
 
 from paygate_engine.cell import Handler
 from paygate_engine.light import LightActor
-from paygate_engine.mailbox import ENDED, HOLDING, LATER, OPEN
+from paygate_engine.marks import ENDED, HOLDING, LATER, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import pykka
 
 from paygate_engine.future import LoopFuture
-from paygate_engine.mailbox import NOTHING
+from paygate_engine.marks import NOTHING
 
 if TYPE_CHECKING:
     from paygate_engine.cell import Cell

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from paygate_engine.entity import DOOMED, LOADED, LOADING, NEW, Entity, Recorder
 from paygate_engine.errors import NotFound, Overloaded, Parked, StoreFailed
 from paygate_engine.future import LoopFuture
-from paygate_engine.mailbox import ENDED, NOTHING
+from paygate_engine.marks import ENDED, NOTHING
 from paygate_engine.stores.base import Event
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import pykka
 
 from paygate_engine.cell import Cell
-from paygate_engine.clock import Clock, ManualClock
+from paygate_engine.clock import Clock, ManualClock, SystemClock, system_rng
 from paygate_engine.dead_letters import DeadLetters
 from paygate_engine.future import LoopFuture
 from paygate_engine.ids import Ids
@@ -40,21 +40,25 @@ _logger = logging.getLogger(__name__)
 
 
 class ActorSystem:
-    """Runs light actors on one loop. `on_fatal` is called once by the first `fail`."""
+    """Runs light actors on one loop. `on_fatal` is called once by the first `fail`.
+
+    By default the running loop, the machine's clocks and its randomness; a simulator or a test
+    brings its own.
+    """
 
     def __init__(
         self,
         *,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
-        rng: random.Random,
+        loop: asyncio.AbstractEventLoop | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
         throughput: int = THROUGHPUT,
         slice_s: float = SLICE_S,
         on_fatal: Callable[[BaseException], None] | None = None,
     ) -> None:
-        self.loop = loop
-        self.clock = clock
-        self.rng = rng
+        self.loop = loop or asyncio.get_running_loop()
+        self.clock = clock = clock or SystemClock()
+        self.rng = rng = rng or system_rng()
         self.ids = Ids(clock, rng)
         self.dead_letters = DeadLetters(clock)
         self.stats = Stats()

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from paygate_actors.config import Config
-from paygate_actors.messages import Front
+from paygate_actors.front_protocol import Front
 from paygate_engine.clock import Clock
 from paygate_http.auth import Keys
 from paygate_http.edge import Edge, Endpoint

@@ -43,7 +43,7 @@ from paygate_http.process import (
     announce,
     forbid_core_dumps,
     leave,
-    settle_garbage,
+    settle,
 )
 from paygate_http.runner import EdgeRunner
 from paygate_http.sandbox.server import start_sandbox
@@ -99,7 +99,7 @@ async def _run(config: Config, tls: ssl.SSLContext | None) -> Exit:
             await _register(config.sandbox.url, doors.url)
         await _unless(ending, gateway.recover())
         if not ending.wanted:
-            settle_garbage()
+            settle()
             announce(f"paygate: listening on {doors.url}")
         await ending.wait()
         if ending.error is not None:

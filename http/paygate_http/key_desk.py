@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from paygate_actors.config import Config
-from paygate_actors.messages import ApiKey, Caller, Front, Role
+from paygate_actors.front_protocol import Front
+from paygate_actors.messages import ApiKey, Caller, Role
 from paygate_engine.clock import SystemClock
 from paygate_engine.ids import Ids
 from paygate_http.auth import key_digest

@@ -18,20 +18,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from paygate_http.metric_help import help_of
+
 # Seconds: from what a read takes to what the longest `Prefer: wait` takes.
 BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
-
-# What promtool asks for, and what an operator reads first. Others are described by their names.
-_HELP: Final[Mapping[str, str]] = {
-    "paygate_in_doubt_amount": "Money whose fate is not known, in major units.",
-    "paygate_live_payments": "Payments that are held in memory.",
-    "paygate_journal_backlog": "Units that wait to be written.",
-    "paygate_oldest_message_seconds": "Age of the oldest message that waits for an actor.",
-}
 
 
 class Metrics(Collector):
@@ -115,7 +109,7 @@ def _families(gauges: Mapping[str, float]) -> Iterator[Metric]:
 
 
 def _family(name: str) -> Metric:
-    text = _HELP.get(name, name.removeprefix("paygate_").replace("_", " ").capitalize() + ".")
+    text = help_of(name)
     if name.endswith("_total"):
         return CounterMetricFamily(name, text)
     return GaugeMetricFamily(name, text)

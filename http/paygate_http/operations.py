@@ -17,7 +17,7 @@ from paygate_http.decode import decode
 from paygate_http.payment_checks import check_amount, check_text
 from paygate_http.payments import payment_response, replay_headers
 from paygate_http.problems import Problem
-from paygate_http.requests import idempotency_key, read_json
+from paygate_http.requests import applied, idempotency_key, preferred_wait_s, read_json
 from paygate_http.route import Call, json_response
 from paygate_http.validation import Faults
 
@@ -34,7 +34,8 @@ async def capture(call: Call) -> web.Response:
     command = CapturePayment(
         caller=call.caller, payment_id=payment_id, amount_minor=amount_minor, idempotency_key=key
     )
-    return transaction_response(await call.front.capture(command))
+    wait_s = preferred_wait_s(call.request)
+    return _made(await call.front.capture(command, wait_s=wait_s or 0), wait_s)
 
 
 async def refund(call: Call) -> web.Response:
@@ -54,7 +55,8 @@ async def refund(call: Call) -> web.Response:
         reason=body.reason,
         idempotency_key=key,
     )
-    return transaction_response(await call.front.refund(command))
+    wait_s = preferred_wait_s(call.request)
+    return _made(await call.front.refund(command, wait_s=wait_s or 0), wait_s)
 
 
 async def reverse(call: Call) -> web.Response:
@@ -73,7 +75,8 @@ async def reverse(call: Call) -> web.Response:
         or_refund=body.or_refund or False,
         idempotency_key=key,
     )
-    return transaction_response(await call.front.reverse(command))
+    wait_s = preferred_wait_s(call.request)
+    return _made(await call.front.reverse(command, wait_s=wait_s or 0), wait_s)
 
 
 async def review(call: Call) -> web.Response:
@@ -94,12 +97,12 @@ async def review(call: Call) -> web.Response:
     return payment_response(await call.front.review(command))
 
 
-def transaction_response(done: TransactionReply | Refusal) -> web.Response:
-    """Answer with a transaction that was made."""
+def _made(done: TransactionReply | Refusal, wait_s: int | None) -> web.Response:
+    """Answer with the transaction that was made."""
     if isinstance(done, Refusal):
         raise Problem.of(done)
     location = f"/api/transactions/{done.transaction.id}"
-    headers = replay_headers(location, replayed=done.replayed)
+    headers = replay_headers(location, replayed=done.replayed) | applied(wait_s)
     return json_response(render.transaction(done.transaction), status=201, headers=headers)
 
 

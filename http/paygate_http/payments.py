@@ -9,7 +9,7 @@ from paygate_http.commands import process_payment
 from paygate_http.filters import PAYMENT_FILTERS, read_filters
 from paygate_http.problems import Problem
 from paygate_http.replies import EventListReply, PaymentListReply
-from paygate_http.requests import preferred_wait_s, read_json
+from paygate_http.requests import applied, preferred_wait_s, read_json
 from paygate_http.route import Call, json_response
 
 
@@ -27,8 +27,7 @@ async def process(call: Call) -> web.Response:
     if isinstance(done, Refusal):
         raise Problem.of(done)
     headers = replay_headers(f"/api/payments/{done.payment.id}", replayed=done.replayed)
-    if wait_s is not None:
-        headers["Preference-Applied"] = f"wait={wait_s}"
+    headers |= applied(wait_s)
     return json_response(render.payment(done.payment), status=201, headers=headers)
 
 

@@ -16,6 +16,7 @@ _FILES_MAX = 65_536
 # cycles behind, so it may look rarely: with Python's own thresholds it took 6 to 10 % of the time
 # at 40,000 payments in flight, in pauses of more than 100 ms.
 _GC_THRESHOLDS = (100_000, 50, 1_000)
+_SWITCH_INTERVAL_S = 0.000_2
 
 
 class Exit(IntEnum):
@@ -53,8 +54,14 @@ def allow_many_files() -> int:
     return soft
 
 
-def settle_garbage() -> None:
-    """Freeze what the boot made and collect rarely from now on."""
+def settle() -> None:
+    """Make the process a server's: freeze what the boot made, collect rarely, share the lock.
+
+    The journal's thread waits for the interpreter's lock after each sync. At Python's default of
+    5 ms a busy loop kept it waiting for seconds in all; at 0.2 ms a group's longest commit was
+    0.12 s (`.venv/bin/python bench/bench_journal.py` has the groups without a busy loop).
+    """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

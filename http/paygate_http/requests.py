@@ -136,6 +136,11 @@ def _is_key(text: str) -> bool:
     return len(text) <= IDEMPOTENCY_KEY_MAX and _PRINTABLE.fullmatch(text) is not None
 
 
+def applied(wait_s: int | None) -> dict[str, str]:
+    """Say which wait was kept to (RFC 7240), where one was asked for."""
+    return {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
+
+
 def preferred_wait_s(request: web.Request) -> int | None:
     """Read `Prefer: wait=N` (RFC 7240), clamped to `WAIT_S_MAX` seconds; None: not asked for.
 

@@ -7,7 +7,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from paygate_actors.config import Config
-from paygate_actors.messages import Caller, Front
+from paygate_actors.front_protocol import Front
+from paygate_actors.messages import Caller
 from paygate_engine.clock import Clock
 from paygate_http.auth import Access
 from paygate_http.metrics import Metrics

@@ -49,8 +49,11 @@ _PREFER: Final = Parameter(
     text=f"`wait=N`: hold the answer until it is decided, for N seconds, {WAIT_S_MAX} at most.",
     schema={"type": "string", "examples": ["wait=10"]},
 )
-_LOCATION: Final = {"Location": "Where the object is from now on."}
-_REPLAYED: Final = {"Idempotent-Replayed": "`true` where an earlier request with the key made it."}
+_MADE: Final = {
+    "Location": "Where the object is from now on.",
+    "Idempotent-Replayed": "`true` where an earlier request with the key made it.",
+    "Preference-Applied": "The `wait` that was kept to, in seconds.",
+}
 
 _OPERATION: Final = ("operation_in_progress", "idempotency_key_reused", "outcome_unknown")
 
@@ -66,11 +69,7 @@ _PAYMENTS: Final = (
         body=PaymentBody,
         reply=PaymentReply,
         parameters=(_KEY, _PREFER),
-        headers={
-            **_LOCATION,
-            **_REPLAYED,
-            "Preference-Applied": "The `wait` that was kept to, in seconds.",
-        },
+        headers=_MADE,
         problems=("idempotency_key_reused", "no_provider", "outcome_unknown"),
         admission=True,
     ),
@@ -115,8 +114,8 @@ _PAYMENTS: Final = (
         body=CaptureBody,
         body_may_be_empty=True,
         reply=TransactionReply,
-        parameters=(_KEY,),
-        headers={**_LOCATION, **_REPLAYED},
+        parameters=(_KEY, _PREFER),
+        headers=_MADE,
         problems=(
             "payment_not_found",
             "payment_not_capturable",
@@ -136,8 +135,8 @@ _PAYMENTS: Final = (
         body=RefundBody,
         body_may_be_empty=True,
         reply=TransactionReply,
-        parameters=(_KEY,),
-        headers={**_LOCATION, **_REPLAYED},
+        parameters=(_KEY, _PREFER),
+        headers=_MADE,
         problems=(
             "payment_not_found",
             "payment_not_refundable",
@@ -157,8 +156,8 @@ _PAYMENTS: Final = (
         body=ReverseBody,
         body_may_be_empty=True,
         reply=TransactionReply,
-        parameters=(_KEY,),
-        headers={**_LOCATION, **_REPLAYED},
+        parameters=(_KEY, _PREFER),
+        headers=_MADE,
         problems=("payment_not_found", "payment_not_reversible", *_OPERATION),
         admission=True,
     ),

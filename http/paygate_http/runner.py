@@ -65,7 +65,7 @@ class EdgeRunner(web.AppRunner):
         self._options: dict[str, Any] = {
             # An access log halves what the edge can take; requests are counted in the metrics.
             "access_log": None,
-            "keepalive_timeout": 60,
+            "keepalive_timeout": idle_s,
             "lingering_time": linger_s,
             # Bodies stay as they came: a signature is over bytes, and no zip bomb goes off.
             "auto_decompress": False,

@@ -257,6 +257,15 @@ class StoreSuite:
         assert await ids(store, Query(kind="booking", link=("room", "9"))) == []
         assert await ids(store, Query(kind="guest", link=("guest", "eve"))) == []
 
+    async def test_a_link_that_is_given_again_is_one_link(self, store: Store) -> None:
+        eve = ("guest", "eve")
+        await put(store, Unit(documents=(booking(1, links=(eve,)),)))
+
+        answers = await put(store, *[Unit(documents=(booking(1, links=(eve, eve)),))] * 2)
+
+        assert answers == [None, None]
+        assert await ids(store, Query(kind="booking", link=eve)) == [1]
+
     async def test_linked_documents_page_like_all_others(self, store: Store) -> None:
         eve = ("guest", "eve")
         await put(store, Unit(documents=tuple(booking(n, links=(eve,)) for n in range(1, 6))))
@@ -327,6 +336,22 @@ class StoreSuite:
         assert await store.waiting("mail") == [item(4)]
         answers = [(await put(store, Unit(items=(item(n),))))[0] for n in (1, 2, 3)]
         assert answers == [None, None, Conflict(what="item", name="mail/itm_0003")]
+
+    async def test_the_oldest_items_are_forgotten_first(self, store: Store) -> None:
+        done = tuple(Done(queue="mail", id=f"itm_{n:04}", at_us=10 - n) for n in (1, 2, 3))
+        await put(store, Unit(items=tuple(item(n) for n in (1, 2, 3)), done=done))
+
+        await store.forget(queue="mail", done_before_us=20, limit=1)
+
+        answers = [(await put(store, Unit(items=(item(n),))))[0] for n in (1, 2, 3)]
+        assert [answer is None for answer in answers] == [False, False, True]
+
+    async def test_an_item_was_done_when_it_was_done_first(self, store: Store) -> None:
+        first, again = (Done(queue="mail", id="itm_0001", at_us=at_us) for at_us in (5, 9))
+        await put(store, Unit(items=(item(1),)), Unit(done=(first, again)))
+        await put(store, Unit(done=(again,)))
+
+        assert await store.forget(queue="mail", done_before_us=6) == 1
 
     # Open streams
 

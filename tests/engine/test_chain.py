@@ -85,6 +85,19 @@ async def test_linking_group_by_group_gives_the_same_chain_as_linking_at_once() 
     assert rows == Books().rows
 
 
+async def test_an_entry_covers_the_events_of_its_own_stream() -> None:
+    both = Unit(
+        events=(event("a", 4), event("b", 7), event("b", 8)),
+        audit=(*unit("a").audit, *unit("b").audit),
+    )
+
+    ((of_a, of_b),) = Chain(Head()).link([both])
+
+    assert (of_a.first_seq, of_a.events) == (4, 1)
+    assert (of_b.first_seq, of_b.events) == (7, 2)
+    assert of_a.digest == events_digest([event("a", 4)])
+
+
 @pytest.mark.parametrize("at", range(6))
 @pytest.mark.parametrize(
     "change",

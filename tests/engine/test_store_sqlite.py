@@ -353,6 +353,15 @@ async def test_a_group_refused_for_another_reason_than_a_taken_name_is_a_failure
             await put(store, Unit(events=(event("c", 1),)))
 
 
+async def test_a_taken_name_that_no_unit_wants_is_a_failure(folder: Path) -> None:
+    async with opened(folder) as store:
+        await on_writer(store, "CREATE UNIQUE INDEX one ON events (kind) WHERE seq = 9")
+        await put(store, Unit(events=(event("c", 9),)))
+
+        with pytest.raises(StoreFailed, match="no unit conflicts"):
+            await put(store, Unit(events=(event("d", 9),)))
+
+
 async def on_writer(store: SqliteStore, statement: str) -> tuple[Any, ...]:
     """Run a statement on the writer's own connection."""
     writer = store._writer  # pyright: ignore[reportPrivateUsage] - what fails must fail in there

@@ -53,6 +53,7 @@ class FakeFront:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.commands: list[Any] = []
+        self.waits: list[float] = []
         self.payments_by_id: dict[str, PaymentView] = {}
         self.transactions_by_id: dict[str, TransactionView] = {}
         self.stored_keys: dict[str, ApiKey] = {}
@@ -147,13 +148,22 @@ class FakeFront:
         self.transactions_by_id[made.id] = made
         return TransactionReply(transaction=made, replayed=self.replayed)
 
-    async def capture(self, command: CapturePayment) -> TransactionReply | Refusal:
+    async def capture(
+        self, command: CapturePayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
+        self.waits.append(wait_s)
         return await self._operate(command, "capture")
 
-    async def refund(self, command: RefundPayment) -> TransactionReply | Refusal:
+    async def refund(
+        self, command: RefundPayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
+        self.waits.append(wait_s)
         return await self._operate(command, "refund")
 
-    async def reverse(self, command: ReversePayment) -> TransactionReply | Refusal:
+    async def reverse(
+        self, command: ReversePayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
+        self.waits.append(wait_s)
         return await self._operate(command, "reverse")
 
     async def review(self, command: ReviewPayment) -> PaymentReply | Refusal:

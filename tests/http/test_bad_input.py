@@ -233,8 +233,8 @@ async def test_unknown_fields_and_nulls_are_ignored(gateway: Any) -> None:
 
 
 async def test_uuids_as_order_numbers_are_no_card_numbers(gateway: Any) -> None:
-    # Its digits alone are a valid number of a known brand.
-    body = gateway.card_payment(metadata={"orderID": "aaaaaaaa-4000-4000-8000-000000000002"})
+    # Its first three groups are the number of a card.
+    body = gateway.card_payment(metadata={"orderID": "40000000-0000-0002-8aaa-aaaaaaaaaaaa"})
 
     status, _, _ = await gateway.pay(body)
 

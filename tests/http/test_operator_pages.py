@@ -42,6 +42,9 @@ async def test_metrics_count_requests_by_route_and_never_by_id(gateway: Any) -> 
     assert f'paygate_http_request_duration_seconds_bucket{{le="+Inf",{route}}} 2.0' in text
     assert "paygate_http_requests_in_flight 1.0" in text
     assert 'paygate_in_doubt_amount{currency="KWD"} 1.234' in text
+    assert "# HELP paygate_in_doubt_amount Money whose fate" in text
+    assert text.count("# TYPE paygate_in_doubt_amount gauge") == 1
+    assert "# TYPE paygate_dead_letters_total counter" in text
     assert 'paygate_dead_letters_total{reason="no \\"such\\" actor"} 2.0' in text
     assert kept.id not in text
     assert "merchant" not in text

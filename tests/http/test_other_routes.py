@@ -61,6 +61,19 @@ async def test_operations_say_what_was_meant(gateway: Any) -> None:
     assert review.caller.role == "operator"
 
 
+@pytest.mark.parametrize("operation", ["capture", "refund", "reverse"])
+async def test_an_operation_may_be_waited_for(gateway: Any, operation: str) -> None:
+    kept = gateway.front.keep("merchant_a")
+    path = f"/api/payments/{kept.id}/{operation}"
+
+    _, _, waited = await gateway.ask("POST", path, headers={"Prefer": "wait=99"})
+    _, _, at_once = await gateway.ask("POST", path)
+
+    assert gateway.front.waits == [30, 0]
+    assert waited["Preference-Applied"] == "wait=30"
+    assert "Preference-Applied" not in at_once
+
+
 async def test_a_null_amount_is_none(gateway: Any) -> None:
     kept = gateway.front.keep("merchant_a")
 

@@ -161,6 +161,24 @@ async def test_a_payment_is_read_with_everything_that_is_known_of_it(gateway: An
     assert payment["processedAt"] == "2026-01-15T10:30:00.500000Z"
 
 
+async def test_every_sum_is_shown_under_its_own_name(gateway: Any) -> None:
+    kept = gateway.front.keep(
+        "merchant_a",
+        amount_minor=1_00,
+        amount_authorized_minor=2_00,
+        amount_captured_minor=3_00,
+        amount_released_minor=4_00,
+        amount_refunded_minor=5_00,
+        amount_returned_minor=6_00,
+        amount_disputed_minor=7_00,
+    )
+
+    _, payment, _ = await gateway.ask("GET", f"/api/payments/{kept.id}")
+
+    names = ("", "Authorized", "Captured", "Released", "Refunded", "Returned", "Disputed")
+    assert [payment[f"amount{name}"] for name in names] == [1, 2, 3, 4, 5, 6, 7]
+
+
 async def test_events_speak_the_wires_language(gateway: Any) -> None:
     kept = gateway.front.keep("merchant_a", currency="KWD", amount_minor=1_234)
 

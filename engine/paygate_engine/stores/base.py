@@ -48,7 +48,8 @@ class Document(Struct, frozen=True, kw_only=True, gc=False):
     """The newest view of something: written over by (kind, id), listed newest id first.
 
     `scope` is the tenant that may see it (empty: nobody's). `links` are (name, value) pairs that
-    it is found by; they are only ever added to. Ids of a kind sort by the time of their making.
+    it is found by; they are only ever added to, and are not given back by reads (`links` is empty
+    there). Ids of a kind sort by the time of their making.
     """
 
     kind: str
@@ -60,7 +61,11 @@ class Document(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Claim(Struct, frozen=True, kw_only=True, gc=False):
-    """A name that one stream alone may hold. `replaces` names the stream it is taken over from."""
+    """A name that one stream alone may hold. `replaces` names the stream it is taken over from.
+
+    A name that was forgotten is free, also for who would have taken it over. Reads give the
+    holder, and `replaces` as None.
+    """
 
     name: str
     stream: str
@@ -79,7 +84,10 @@ class Item(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Done(Struct, frozen=True, kw_only=True, gc=False):
-    """An item that needs no more work; its id stays taken, so that it is not taken in again."""
+    """An item that needs no more work; its id stays taken, so that it is not taken in again.
+
+    The first time counts. An item that is not there (any more) is no error.
+    """
 
     queue: str
     id: str
@@ -106,8 +114,8 @@ class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
 class AuditRow(Struct, frozen=True, kw_only=True, gc=False):
     """An entry in the chain: `hash` covers the row before, this entry, and `digest`.
 
-    `digest` covers every byte of the events of the unit that the entry came with.
-    `first_seq` and `events` say which events of the stream those are.
+    `digest` covers every byte of the events that the entry's unit adds to the entry's stream.
+    `first_seq` and `events` say which those are; both are 0 where there are none.
     """
 
     n: int

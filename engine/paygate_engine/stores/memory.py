@@ -32,7 +32,7 @@ _GENESIS = (0, bytes(32))
 class MemoryStore:
     """A `Store` in dictionaries; every call is complete when it returns."""
 
-    def __init__(self, kinds: Sequence[Kind]) -> None:
+    def __init__(self, kinds: Sequence[Kind] = ()) -> None:
         self._kinds = Kinds(kinds)
         self._open = False
         self._streams: dict[str, dict[int, Event]] = {}

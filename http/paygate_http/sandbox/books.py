@@ -15,7 +15,7 @@ from paygate_http.sandbox.folder import Storage
 from paygate_http.sandbox.records import CallLine, Charge, LedgerLine, Notice, Operation
 from paygate_http.sandbox.wire import ProviderId, time_text
 
-# About 1.5 GiB of records: a load test ends before that, a runaway loop is stopped by it.
+# Some 2.4 GiB with their calls: a load test ends before that, a runaway loop is stopped by it.
 OPERATIONS_MAX = 1_000_000
 
 # The newest calls are kept; a test that counts calls makes fewer.

@@ -1,0 +1,139 @@
+"""What the doors may ask of the gateway: a protocol, so that they never know who answers."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from paygate_actors.card import SealedCard
+from paygate_actors.messages import (
+    ApiKey,
+    Caller,
+    CapturePayment,
+    EventView,
+    Filters,
+    FraudCheck,
+    PaymentPage,
+    PaymentReply,
+    PaymentView,
+    ProcessPayment,
+    ProviderView,
+    RefundPayment,
+    Refusal,
+    ReversePayment,
+    ReviewPayment,
+    ScoreRequest,
+    SetTransactionStatus,
+    TransactionPage,
+    TransactionReply,
+    TransactionView,
+)
+
+
+class Front(Protocol):
+    """What the doors may ask of the gateway. Nothing here raises for what callers do."""
+
+    async def process(
+        self, command: ProcessPayment, *, wait_s: float = 0
+    ) -> PaymentReply | Refusal:
+        """Make or find the payment; durable before this returns.
+
+        `wait_s` holds the reply until the payment has left `pending`/`processing`.
+        """
+        ...
+
+    async def capture(
+        self, command: CapturePayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
+        """Capture held funds."""
+        ...
+
+    async def refund(
+        self, command: RefundPayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
+        """Refund captured funds."""
+        ...
+
+    async def reverse(
+        self, command: ReversePayment, *, wait_s: float = 0
+    ) -> TransactionReply | Refusal:
+        """Undo the payment."""
+        ...
+
+    async def review(self, command: ReviewPayment) -> PaymentReply | Refusal:
+        """Decide on held funds."""
+        ...
+
+    async def set_status(self, command: SetTransactionStatus) -> TransactionReply | Refusal:
+        """Correct a transaction, the provider being asked first."""
+        ...
+
+    async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
+        """The payment as committed."""
+        ...
+
+    async def payments(self, caller: Caller, filters: Filters) -> PaymentPage | Refusal:
+        """The caller's payments (an operator's: everybody's)."""
+        ...
+
+    async def events(self, caller: Caller, payment_id: str) -> tuple[EventView, ...] | Refusal:
+        """The payment's whole history."""
+        ...
+
+    async def transaction(self, caller: Caller, transaction_id: str) -> TransactionView | Refusal:
+        """The transaction as committed."""
+        ...
+
+    async def transactions(self, caller: Caller, filters: Filters) -> TransactionPage | Refusal:
+        """The caller's transactions."""
+        ...
+
+    async def providers(self) -> tuple[ProviderView, ...]:
+        """Every provider, by priority."""
+        ...
+
+    async def switch_provider(
+        self, caller: Caller, provider_id: str, *, is_active: bool, accepts_charges: bool
+    ) -> ProviderView | Refusal:
+        """Turn a provider off, or only new charges at it; survives a restart."""
+        ...
+
+    async def check_fraud(self, caller: Caller, request: ScoreRequest) -> FraudCheck:
+        """Score without charging and without counting towards velocity."""
+        ...
+
+    async def fraud_of(self, caller: Caller, transaction_id: str) -> FraudCheck | Refusal:
+        """The check that was made for the transaction's payment."""
+        ...
+
+    async def webhook(
+        self, provider_id: str, headers: Mapping[str, str], body: bytes
+    ) -> Refusal | None:
+        """Take a provider's event in; None once it is durable. Header names are lower case."""
+        ...
+
+    async def find_key(self, digest: str) -> ApiKey | None:
+        """The stored API key with this digest, revoked ones too."""
+        ...
+
+    async def put_key(self, caller: Caller, key: ApiKey) -> None:
+        """Store a new key, or an old one as revoked."""
+        ...
+
+    async def keys(self) -> tuple[ApiKey, ...]:
+        """All stored keys, newest first."""
+        ...
+
+    def fingerprint(self, card: SealedCard) -> str:
+        """The card's keyed hash, as the fraud rules see it."""
+        ...
+
+    def admits(self) -> Refusal | None:
+        """None where new payments are taken; else `overloaded` or `not_ready`."""
+        ...
+
+    def readiness(self) -> str | None:
+        """None when ready; else why not, in one sentence."""
+        ...
+
+    def gauges(self) -> Mapping[str, float]:
+        """Numbers for the metrics page, by Prometheus name (labels inside the name)."""
+        ...

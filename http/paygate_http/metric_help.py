@@ -1,0 +1,45 @@
+"""What each of the gateway's metrics means, in one sentence: what an operator reads first."""
+
+from collections.abc import Mapping
+from typing import Final
+
+HELP: Final[Mapping[str, str]] = {
+    "paygate_ready": "1 while requests are taken; 0 while starting and draining.",
+    "paygate_live_payments": "Payments that are held in memory.",
+    "paygate_parked_payments": "Payments that failed again and again and wait for a person.",
+    "paygate_oldest_message_seconds": "Age of the oldest message that waits for an actor.",
+    "paygate_messages_handled_total": "Messages that actors have handled.",
+    "paygate_tasks_failed_total": "Background tasks that ended with an error nobody awaited.",
+    "paygate_dead_letters_total": "Messages that could not be delivered, by reason.",
+    "paygate_journal_backlog": "Units that wait to be written.",
+    "paygate_journal_full": "1 while the disk has no room and writes are refused.",
+    "paygate_journal_failed": "1 once the journal has failed; the process is about to end.",
+    "paygate_journal_groups_total": "Transactions written, each of one or more units.",
+    "paygate_journal_units_total": "Units written.",
+    "paygate_journal_rows_total": "Rows written.",
+    "paygate_journal_conflicts_total": "Units refused because somebody else had written first.",
+    "paygate_admission_refused_total": "Requests refused early because the gateway was full.",
+    "paygate_webhooks_received_total": "Events from providers that were stored.",
+    "paygate_webhooks_repeated_total": "Events from providers that were known already.",
+    "paygate_webhooks_parked": "Events about transactions that are not known yet.",
+    "paygate_webhooks_parked_oldest_seconds": "Age of the oldest parked event.",
+    "paygate_audit_verified_rows": "Rows of the audit chain that were verified.",
+    "paygate_audit_broken": "1 once a row of the audit chain did not fit the one before.",
+    "paygate_in_doubt_amount": "Money whose fate at a provider is not known, in major units.",
+    "paygate_in_doubt_calls": "Calls to providers whose outcome is not known.",
+    "paygate_in_doubt_oldest_seconds": "Age of the oldest call whose outcome is not known.",
+    "paygate_payments_moved_total": "Facts that payments recorded, by fact.",
+    "paygate_attention_total": "Payments put before a person, by reason.",
+    "paygate_transactions_total": "Transactions, by type and origin.",
+    "paygate_provider_calls_total": "Calls to providers, by verb.",
+    "paygate_provider_circuit": "The provider's circuit: 0 closed, 1 half open, 2 open.",
+    "paygate_provider_active": "1 while the provider is switched on.",
+    "paygate_provider_success_ratio": "Share of recent calls that were answered.",
+    "paygate_provider_calls_running": "Calls that are under way.",
+    "paygate_provider_calls_waiting": "Calls that wait for a place.",
+}
+
+
+def help_of(name: str) -> str:
+    """Give the sentence for a metric; one that is not listed is described by its name."""
+    return HELP.get(name) or name.removeprefix("paygate_").replace("_", " ").capitalize() + "."
