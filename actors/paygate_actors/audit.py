@@ -11,9 +11,10 @@ from typing import Any, Final
 import structlog
 from msgspec import Struct
 
+from paygate_actors.vault import Vault
 from paygate_engine import chain
 from paygate_engine.actor import BlockingActor, LoopActor, Parent, handles
-from paygate_engine.heads import SignedHead, append_head
+from paygate_engine.heads import SignedHead, append_head, mend_heads, read_heads
 from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
 
@@ -23,6 +24,20 @@ WALK_EVERY_S: Final = 60.0
 HEADS_FILE: Final = "audit.heads"
 
 _log = structlog.get_logger("paygate.audit")
+
+
+def head_key(vault: Vault) -> bytes:
+    """The key that ends of the chain are signed with: derived, so that there is none to lose."""
+    return vault.mac("audit-heads", b"signing key")
+
+
+def published(folder: Path, vault: Vault) -> dict[int, bytes]:
+    """The hashes that were published for this folder, by row; raises `BadHead` for a forged one."""
+    path = folder / HEADS_FILE
+    if not path.exists():
+        return {}
+    with path.open("rb") as lines:
+        return read_heads(head_key(vault), lines)
 
 
 class Walk(Struct, frozen=True, kw_only=True):
@@ -79,6 +94,10 @@ class HeadPublisher(BlockingActor):
     ) -> None:
         super().__init__(system, key, parent)
         self._path = path
+
+    def on_start(self) -> None:
+        """Mend what a crash left behind."""
+        mend_heads(self._path)
 
     def on_receive(self, message: Any) -> None:
         """Publish one end."""

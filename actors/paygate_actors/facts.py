@@ -55,16 +55,26 @@ def passed(draft: Draft, ctx: Context) -> None:
     payment = draft.payment
     late = payment.expires_at_us is not None and ctx.now_us >= payment.expires_at_us
     if late and open_txn(payment, "reverse", "capture") is None:
-        charge = charge_of(payment)
-        if charge is not None and payment.status == "requires_action":
-            reverse_by_system(draft, charge, "authentication_expired")
-        elif charge is not None and payment.status == "review":
-            reverse_by_system(draft, charge, "review_expired")
-    if payment.attention is None and any(
-        call.in_doubt and ctx.now_us - call.started_at_us >= ctx.in_doubt_flag_us
-        for call in payment.calls
+        _expired(draft)
+    doubtful = [call for call in draft.payment.calls if call.in_doubt]
+    if payment.attention == "in_doubt" and not doubtful:
+        draft.add(e.AttentionCleared())
+    if draft.payment.attention is None and any(
+        ctx.now_us - call.started_at_us >= ctx.in_doubt_flag_us for call in doubtful
     ):
         draft.attend("in_doubt")
+
+
+def _expired(draft: Draft) -> None:
+    payment = draft.payment
+    charge = charge_of(payment)
+    reason = {"requires_action": "authentication_expired", "review": "review_expired"}.get(
+        payment.status
+    )
+    # Once: a void that the provider refused is a person's business, not one for the next message.
+    if charge is None or reason is None or any(txn.reason == reason for txn in payment.txns):
+        return
+    reverse_by_system(draft, charge, reason)
 
 
 def correct(

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from paygate_actors.admission import DRAINING, Admission
-from paygate_actors.audit import HEADS_FILE, HeadPublisher, Verifier
+from paygate_actors.audit import HEADS_FILE, HeadPublisher, Verifier, head_key
 from paygate_actors.config import Config
 from paygate_actors.fraud import FraudActor
 from paygate_actors.fraud_rules import FraudRules
@@ -64,6 +64,9 @@ RECOVER_PAGE: Final = 500
 # One payment's recovery is a read and at most one commit; past this something is wrong with it.
 RECOVER_S: Final = 60.0
 
+# A provider's deadline and a little; the rest is handed over to the next start.
+CALLS_END_S: Final = 4.0
+
 A = TypeVar("A")
 
 _log = structlog.get_logger("paygate.gateway")
@@ -93,7 +96,7 @@ class Gateway:
             system, "pools", parent=self._root, backoff=Backoff(first_s=0.2, delay_s_max=30.0)
         )
         self._publisher: Any = None
-        self._head_key = vault.mac("audit-heads", b"signing key")
+        self._head_key = head_key(vault)
         self.journal = Journal(
             store,
             spawn=system.spawn_task,
@@ -238,6 +241,7 @@ class Gateway:
     async def stop(self) -> None:
         """Write what waits, stop the actors, close adapters and store. Open calls are recovered."""
         self.drain()
+        await self._calls_end()
         with suppress(EngineError):
             await self.journal.drain()
         await self._root.stop()
@@ -245,6 +249,15 @@ class Gateway:
         for adapter in self._adapters.values():
             await adapter.close()
         await self.store.close()
+
+    async def _calls_end(self) -> None:
+        """Let calls that are out come home: what is cut off is in doubt until the next start."""
+        pools = [self._actor(f"pool:{desk.config.id}", ProviderPool) for desk in self.desk.all()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CALLS_END_S):
+                for pool in pools:
+                    if pool is not None:
+                        await pool.idle.wait()
 
     # ------------------------------------------------------------------ what the parts call
 

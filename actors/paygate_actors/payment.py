@@ -90,7 +90,7 @@ class PaymentActor(Entity):
     def on_loaded(self) -> None:
         """Take up what is open, behind the messages that wait already."""
         if self.payment is not None and unresolved(self.payment):
-            self.actor_ref.tell(Look())
+            self._house.again((self.key, Look()))
 
     def may_sleep(self) -> bool:
         """Nothing is under way and nobody waits."""
@@ -215,6 +215,7 @@ class PaymentActor(Entity):
         """A webhook: what follows from it and that it is done are one commit."""
         draft, ctx = self._draft()
         facts.reported(draft, message.event, message.provider, ctx)
+        facts.passed(draft, ctx)
         done = Done(queue=INBOX, id=message.item_id, at_us=ctx.now_us)
         cause = Cause(
             who=f"provider:{message.provider}", what=f"webhook {message.event.event_type}"

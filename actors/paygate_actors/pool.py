@@ -101,7 +101,7 @@ class ProviderPool(LoopActor):
     """One provider's calls: at most `concurrency` at a time, at most `queue_max` waiting.
 
     `open_card` reads a card out of the vault: (token, merchant) -> card or None.
-    `report` carries an answer to its payment.
+    `report` carries an answer to its payment. `idle` is set while no call is out.
     """
 
     __slots__ = (
@@ -111,6 +111,7 @@ class ProviderPool(LoopActor):
         "_queue_max",
         "_report",
         "breaker",
+        "idle",
         "provider",
         "running",
     )
@@ -132,6 +133,8 @@ class ProviderPool(LoopActor):
         self.provider = provider
         self.breaker = breaker
         self.running = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
         self._concurrency = concurrency
         self._queue_max = queue_max
         self._queue: deque[_Waiting] = deque()
@@ -158,6 +161,7 @@ class ProviderPool(LoopActor):
 
     def _start(self, job: Perform | LookUp, asker: LoopFuture[Any] | None) -> None:
         self.running += 1
+        self.idle.clear()
         self.system.spawn_task(self._run(job, asker))
 
     async def _run(self, job: Perform | LookUp, asker: LoopFuture[Any] | None) -> None:
@@ -177,6 +181,8 @@ class ProviderPool(LoopActor):
             self.breaker.record(well=_well(outcome), seconds=clock.monotonic_s() - started_s)
             self._answer(job, asker, outcome)
             self._next()
+            if not self.running:
+                self.idle.set()
 
     def _next(self) -> None:
         now_s = self.system.clock.monotonic_s()

@@ -70,6 +70,17 @@ def vault_keys(
     return load_keys_file(path)
 
 
+def known_keys(config: VaultConfig, *, data_dir: Path) -> VaultKeys | None:
+    """The keys that a server of this folder would use, made by nobody now; None: there are none.
+
+    For commands that only read. Raises `KeysRefused` as `vault_keys` does.
+    """
+    if config.keys and config.fingerprint_key is not None:
+        return _decode(config.keys, config.fingerprint_key, where="vault")
+    path = data_dir / KEYS_FILE
+    return load_keys_file(path) if path.exists() else None
+
+
 def generate_keys_file(path: Path, *, random: Callable[[int], bytes]) -> None:
     """Write fresh keys to a new file that its owner alone may read, and sync it to disk.
 

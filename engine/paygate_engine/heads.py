@@ -23,6 +23,8 @@ KEY_BYTES_MIN = 32
 # purpose is never taken for a head.
 _PURPOSE = b"audit head 1\n"
 
+_TAIL_BYTES = 4_096
+
 
 class BadHead(ValueError):
     """A published head is no head, or its signature is not ours."""
@@ -59,6 +61,25 @@ def append_head(path: Path, signed: SignedHead) -> None:
         if os.write(file, line) != len(line):
             raise OSError(f"{path}: a head was written in part")
         os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def mend_heads(path: Path) -> None:
+    """Cut off a last line that a crash tore, so that the next head does not run into it. Blocks."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        # A head is some 200 bytes long: what is torn lies within the last block.
+        size = os.fstat(file).st_size
+        start = max(0, size - _TAIL_BYTES)
+        tail = os.pread(file, _TAIL_BYTES, start)
+        whole = start + tail.rfind(b"\n") + 1
+        if whole < size:
+            os.ftruncate(file, whole)
+            os.fsync(file)
     finally:
         os.close(file)
 

@@ -84,12 +84,16 @@ def keys_revoke(key_id: str, /, *, flags: FolderFlags | None = None) -> int:
 
 @audit.command(name="verify")
 def audit_verify(
-    *, data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")
+    *,
+    data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data"),
+    config: Annotated[
+        Path | None, flag("--config", "TOML file with the vault's keys, for published ends.")
+    ] = None,
 ) -> int:
     """Walk the chain and name the first bad row; a running server is not disturbed."""
     from paygate_http import commands_audit
 
-    return commands_audit.verify(data)
+    return commands_audit.verify(data, config)
 
 
 @config.command(name="check")

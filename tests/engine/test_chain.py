@@ -13,6 +13,7 @@ from paygate_engine.heads import (
     SignedHead,
     append_head,
     check_head,
+    mend_heads,
     read_heads,
     sign_head,
 )
@@ -293,3 +294,31 @@ def test_one_row_published_with_two_hashes_is_a_fork(tmp_path: Path) -> None:
 
     with path.open("rb") as lines, pytest.raises(BadHead, match="two hashes"):
         read_heads(KEY, lines)
+
+
+def test_a_torn_end_is_mended_before_the_next_one_is_published(tmp_path: Path) -> None:
+    path = tmp_path / "heads"
+    first = sign_head(KEY, Head(n=1, hash=bytes(32)), 1)
+    second = sign_head(KEY, Head(n=2, hash=bytes([1]) * 32), 2)
+    append_head(path, first)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:50])
+
+    mend_heads(path)
+    append_head(path, second)
+
+    assert read_heads(KEY, path.read_bytes().splitlines(keepends=True)) == {
+        1: first.hash,
+        2: second.hash,
+    }
+
+
+def test_mending_touches_neither_a_whole_file_nor_a_missing_one(tmp_path: Path) -> None:
+    path = tmp_path / "heads"
+    mend_heads(path)
+    append_head(path, sign_head(KEY, Head(n=1, hash=bytes(32)), 1))
+    whole = path.read_bytes()
+
+    mend_heads(path)
+
+    assert path.read_bytes() == whole

@@ -54,7 +54,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("keys create", (*FOLDER, "--role", "--merchant", "--label")),
         ("keys list", (*FOLDER, "--json")),
         ("keys revoke", FOLDER),
-        ("audit verify", ("--data",)),
+        ("audit verify", ("--data", "--config")),
     ],
 )
 def test_help_names_every_flag_and_no_other(
