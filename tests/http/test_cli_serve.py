@@ -142,15 +142,15 @@ def test_a_second_signal_ends_it_without_waiting_for_the_drain(tmp_path: Path):
         asking = pool.submit(call, f"{url}/api/payments/process", PAYMENT, prefer="wait=30")
         until(lambda: "pay_" in json.dumps(call(f"{url}/api/payments")[1]))
         process.terminate()
-        until(lambda: '"draining"' in (tmp_path / "log").read_text())
+        # Whoever is held by preference is answered as soon as the drain begins; the call that is
+        # out is what the server still waits for.
+        status, payment = asking.result(ENDS_S)
         assert process.poll() is None
 
         process.terminate()
 
-        # Whoever was held by preference is answered as soon as the drain begins; the call that
-        # is out is what the server was still waiting for.
         assert process.wait(ENDS_S) == 1
-        status, payment = asking.result(ENDS_S)
+        assert '"draining"' in (tmp_path / "log").read_text()
         assert (status, payment["status"]) == (201, "processing")
 
 
