@@ -8,7 +8,7 @@ The rules that money hangs on:
 * Success for an attempt that was given up is a `stray`: booked, reversed, and the status stays.
 """
 
-from typing import Final, assert_never
+from typing import assert_never
 
 from paygate_actors import events as e
 from paygate_actors.draft import ATTEMPTS_MAX, Context, Draft
@@ -22,11 +22,8 @@ from paygate_actors.outcomes import (
     Unknown,
     UnknownReason,
 )
-from paygate_actors.record import Call, Payment, Txn
+from paygate_actors.record import STRAY, Call, Payment, Txn, is_stray
 from paygate_actors.sums import charge_of, open_txn
-
-# How the reason of a stray's reversal begins: it never moves the payment itself.
-STRAY: Final = "stray"
 
 FRAUD_BLOCKED = Failure(code="fraud_blocked", message="The fraud rules block this payment.")
 
@@ -135,6 +132,16 @@ def mismatch(draft: Draft, charge_key: str) -> None:
         reverse_by_system(draft, charge, "amount_mismatch")
 
 
+def repeated(draft: Draft, call: Call, said: Approved) -> None:
+    """What was said before is said again: of another amount or currency, it calls a person."""
+    differs = (
+        said.amount.minor != call.confirmed_minor
+        or said.amount.currency != draft.payment.created.currency
+    )
+    if differs and not call.differs:
+        draft.attend("amount_mismatch")
+
+
 def book_stray(draft: Draft, call: Call, said: Approved) -> None:
     """Book money that moved for an attempt that was given up, and intend to give it back."""
     charged = said.provider_txn_id if call.charges else call.target
@@ -183,11 +190,11 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
     if call.state == "approved":
         _approved_again(draft, call, said, ctx)
         return
-    if call.verb == "charge" and not said.captured:
+    if call.verb == "charge" and not said.captured and call.unresolved:
         # Held, while we asked for the money: the provider has not finished.
         _pending(draft, call, Pending(provider_txn_id=said.provider_txn_id))
         return
-    given_up = call.state == "declined"
+    given_up = is_stray(draft.payment, call)
     draft.approve(
         call,
         provider_txn_id=said.provider_txn_id,
@@ -198,20 +205,22 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
     if given_up:
         book_stray(draft, call, said)
         return
-    _after_approval(draft, call, said, ctx)
+    _after_approval(draft, call.key, ctx)
 
 
-def _after_approval(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
+def _after_approval(draft: Draft, key: str, ctx: Context) -> None:
+    charge = draft.payment.call(key)
+    assert charge is not None
     waiting = open_txn(draft.payment, "reverse")
+    if charge.differs:
+        draft.attend("amount_mismatch")
     if waiting is not None:
-        charge = draft.payment.call(call.key)
-        assert charge is not None
         if not any(
             other.unresolved and other.transaction_id == waiting.id for other in draft.payment.calls
         ):
             void_charge(draft, waiting, charge)
-    elif _differs(draft, call, said):
-        mismatch(draft, call.key)
+    elif charge.differs:
+        mismatch(draft, key)
     else:
         announce(draft, ctx)
 
@@ -219,11 +228,15 @@ def _after_approval(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
 def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
     # A repetition, unless it says that what was only held is captured now.
     if not said.captured or call.captured:
-        if said.amount.minor != call.confirmed_minor:
-            draft.attend("amount_mismatch")
+        repeated(draft, call, said)
         return
+    newest = charge_of(draft.payment)
+    if newest is None or newest.key != call.key:
+        return  # a stray: its reversal finds out, and gives back what was captured
     if draft.payment.status not in ("authorized", "review"):
         return
+    if open_txn(draft.payment, "capture") is not None:
+        return  # our own capture is about to say what became of it
     minor = said.amount.minor
     transaction_id = draft.open_transaction(
         "capture",
@@ -242,6 +255,7 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         captured=True,
     )
     if minor > call.amount_minor or said.amount.currency != draft.payment.created.currency:
+        # Less than the whole is a partial capture, and no difference.
         mismatch(draft, call.key)
         return
     draft.attend("captured_by_provider", transaction_id)
@@ -291,10 +305,10 @@ def _gone_at_provider(draft: Draft, call: Call) -> None:
     newest = charge_of(payment)
     if newest is None or newest.key != call.key:
         return
-    if payment.status not in ("authorized", "review", "success"):
+    if payment.status in ("failed", "cancelled"):
         return
-    if open_txn(payment, "reverse", "capture", "refund") is not None:
-        return  # our own operation is about to say what became of it
+    if open_txn(payment, "reverse") is not None:
+        return  # our own void is about to say what became of it
     draft.open_transaction(
         "reverse",
         origin="provider",
@@ -340,10 +354,3 @@ def _pending(draft: Draft, call: Call, said: Pending) -> None:
     if (call.state, call.provider_txn_id, call.expected_by_us) != ("pending", known, expected):
         draft.add(e.CallPending(key=call.key, provider_txn_id=known, expected_by_us=expected))
     draft.move("resumed")
-
-
-def _differs(draft: Draft, call: Call, said: Approved) -> bool:
-    return (
-        said.amount.minor != call.amount_minor
-        or said.amount.currency != draft.payment.created.currency
-    )

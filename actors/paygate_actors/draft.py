@@ -10,8 +10,9 @@ from typing import Final
 from msgspec import Struct
 
 from paygate_actors import events as e
+from paygate_actors.evolving import evolve
 from paygate_actors.messages import Failure, Origin, Refusal, TransactionStatus, TransactionType
-from paygate_actors.record import Call, Payment, evolve
+from paygate_actors.record import Call, Payment
 from paygate_actors.states import Fact, moves
 from paygate_engine.ids import Ids
 
@@ -114,6 +115,7 @@ class Draft:
         requested_minor: int | None = None,
         or_refund: bool = False,
         key: e.RequestKey | None = None,
+        fact_at_us: int | None = None,
     ) -> str:
         """Open a transaction beside the payment's own; its id."""
         number = len(self.payment.txns)
@@ -133,6 +135,7 @@ class Draft:
                 requested_minor=requested_minor,
                 or_refund=or_refund,
                 key=key,
+                fact_at_us=fact_at_us,
             )
         )
         return transaction_id

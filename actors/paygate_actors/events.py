@@ -138,6 +138,7 @@ class TransactionOpened(Recorded, frozen=True, kw_only=True):
     """A movement of money beside the payment's first: asked for, or reported by the provider.
 
     `requested_minor` is what the request said (None: the default), kept to name differences.
+    `fact_at_us` is the provider's own time of what it reported.
     """
 
     id: str
@@ -153,6 +154,7 @@ class TransactionOpened(Recorded, frozen=True, kw_only=True):
     requested_minor: int | None = None
     or_refund: bool = False
     key: RequestKey | None = None
+    fact_at_us: int | None = None
 
 
 class TransactionSettled(Recorded, frozen=True, kw_only=True):

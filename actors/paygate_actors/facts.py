@@ -36,6 +36,8 @@ def said(
 
 def reported(draft: Draft, event: ProviderEvent, provider: str, ctx: Context) -> None:
     """What a verified webhook reports. An event that concerns nothing here changes nothing."""
+    if not any(call.provider == provider for call in draft.payment.calls):
+        return  # whoever it names, another account's word is not about this payment's money
     call = _bind(draft.payment, event, provider)
     if event.event_type in CHARGE_EVENTS and call is not None:
         call = _meant(draft.payment, call, event)
@@ -171,8 +173,11 @@ def _outcome(payment: Payment, call: Call, event: ProviderEvent) -> Outcome:
                 return Approved(provider_txn_id=event.provider_txn_id, amount=whole)
             return Declined(code="cancelled", message="Cancelled at the provider.")
         case _:
+            # Whatever its reason: only `payment.cancelled` undoes what was approved.
+            code = "declined" if event.reason in (None, "cancelled") else event.reason
             return Declined(
-                code=event.reason or "declined",
+                code=code,
+                decline_code=event.reason,
                 message="Reported as failed by the provider.",
                 retryable=event.retryable,
                 provider_txn_id=event.provider_txn_id,
@@ -181,41 +186,65 @@ def _outcome(payment: Payment, call: Call, event: ProviderEvent) -> Outcome:
 
 def _provider_refund(draft: Draft, event: ProviderEvent, provider: str) -> None:
     payment = draft.payment
-    known = next(
-        (
-            txn
-            for txn in payment.txns
-            if txn.type == "refund"
-            and (txn.provider, txn.provider_txn_id) == (provider, event.provider_txn_id)
-        ),
-        None,
-    )
-    if event.event_type == "refund.failed":
-        if known is not None and known.status == "success":
-            draft.settle(known.id, "failed")
-        return
+    status = "success" if event.event_type == "refund.succeeded" else "failed"
+    known = _refund_known(payment, event, provider, status)
     if known is not None:
+        if known.status != status and event.at_us > (known.fact_at_us or 0):
+            _settle(draft, known.id, status, event)
+            draft.attend("refunded_by_provider" if status == "success" else "refund_failed")
         return
     if event.amount is None:
         draft.attend("refund_without_amount", event.event_id)
         return
     minor = event.amount.minor
-    if event.amount.currency != payment.created.currency:
+    if status == "failed":
+        pass  # kept, so that an older success that comes later is known to be over
+    elif event.amount.currency != payment.created.currency:
         draft.attend("amount_mismatch", event.event_id)
     elif minor > left_to_refund(payment):
         draft.attend("refund_exceeds_captured", event.event_id)
     else:
         draft.attend("refunded_by_provider", event.event_id)
-    draft.open_transaction(
+    refund_id = draft.open_transaction(
         "refund",
         origin="provider",
         by=f"provider:{provider}",
         amount_minor=minor,
-        status="success",
         provider=provider,
         provider_txn_id=event.provider_txn_id,
         reason=event.reason,
     )
+    _settle(draft, refund_id, status, event)
+
+
+def _refund_known(
+    payment: Payment, event: ProviderEvent, provider: str, status: TransactionStatus
+) -> Txn | None:
+    place = (provider, event.provider_txn_id)
+    found = [
+        txn
+        for txn in payment.txns
+        if txn.type == "refund" and (txn.provider, txn.provider_txn_id) == place
+    ]
+    if any(
+        call.charges and (call.provider, call.provider_txn_id) == place for call in payment.calls
+    ):
+        # The event names the charge, which may be refunded in several parts: a part is told by
+        # its sum and the provider's own time of it, and a later word on it by the sum alone.
+        found = [
+            txn
+            for txn in found
+            if (event.amount is None or event.amount.minor == txn.amount_minor)
+            and (txn.status != status or txn.fact_at_us == event.at_us)
+        ]
+    return found[0] if found else None
+
+
+def _settle(
+    draft: Draft, transaction_id: str, status: TransactionStatus, event: ProviderEvent
+) -> None:
+    # With the provider's own time of it, so that an older report cannot undo a newer one.
+    draft.add(e.TransactionSettled(id=transaction_id, status=status, fact_at_us=event.at_us))
 
 
 def _dispute(draft: Draft, event: ProviderEvent, provider: str) -> None:
@@ -229,32 +258,28 @@ def _dispute(draft: Draft, event: ProviderEvent, provider: str) -> None:
     if event.event_type == "dispute.opened":
         older = newest is not None and event.at_us <= (newest.fact_at_us or 0)
         if newest is None or (newest.status != "pending" and not older):
-            _open_dispute(draft, event, provider, "pending")
+            _open_dispute(draft, event, provider)
         return
     if event.dispute_won is None:
         draft.attend("dispute_closed_unclear", event.event_id)
         return
     if newest is None:
-        newest_id = _open_dispute(draft, event, provider, "pending")
+        newest_id = _open_dispute(draft, event, provider)
     elif newest.status == "pending":
+        if event.at_us < (newest.fact_at_us or 0):
+            return  # the end of an earlier dispute about the same charge
         newest_id = newest.id
     else:
         _closed_again(draft, newest, event, provider)
         return
-    draft.add(
-        e.TransactionSettled(
-            id=newest_id,
-            status="cancelled" if event.dispute_won else "success",
-            fact_at_us=event.at_us,
-        )
-    )
+    _settle(draft, newest_id, "cancelled" if event.dispute_won else "success", event)
 
 
-def _open_dispute(
-    draft: Draft, event: ProviderEvent, provider: str, status: TransactionStatus
-) -> str:
+def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str:
     payment = draft.payment
-    minor = event.amount.minor if event.amount is not None else payment.captured_minor
+    # It may overtake the news of the capture that it disputes.
+    whole = payment.captured_minor or payment.created.amount_minor
+    minor = event.amount.minor if event.amount is not None else whole
     if event.amount is not None and event.amount.currency != payment.created.currency:
         draft.attend("amount_mismatch", event.event_id)
     draft.attend("disputed")
@@ -263,16 +288,25 @@ def _open_dispute(
         origin="provider",
         by=f"provider:{provider}",
         amount_minor=minor,
-        status=status,
         provider=provider,
         provider_txn_id=event.provider_txn_id,
         reason=event.reason,
+        fact_at_us=event.at_us,
     )
 
 
-def _closed_again(draft: Draft, lost: Txn, event: ProviderEvent, provider: str) -> None:
-    if lost.status != "success" or not event.dispute_won or event.at_us <= (lost.fact_at_us or 0):
+def _closed_again(draft: Draft, known: Txn, event: ProviderEvent, provider: str) -> None:
+    if event.at_us <= (known.fact_at_us or 0):
         return
+    if known.status == "cancelled" and not event.dispute_won:
+        # Won once, and lost before the next court.
+        _settle(draft, known.id, "success", event)
+        draft.attend("disputed")
+    elif known.status == "success" and event.dispute_won:
+        _won_back(draft, known, event, provider)
+
+
+def _won_back(draft: Draft, lost: Txn, event: ProviderEvent, provider: str) -> None:
     if any(
         txn.type == "chargeback_reversal" and txn.reason == lost.id for txn in draft.payment.txns
     ):

@@ -8,11 +8,11 @@ from typing import Final, assert_never
 
 from paygate_actors import events as e
 from paygate_actors.charging import (
-    STRAY,
     announce,
     book_stray,
     doubt,
     mismatch,
+    repeated,
     reverse_by_system,
 )
 from paygate_actors.draft import Context, Draft
@@ -26,8 +26,8 @@ from paygate_actors.outcomes import (
     Pending,
     Unknown,
 )
-from paygate_actors.record import Call, Payment, Txn
-from paygate_actors.sums import charge_of
+from paygate_actors.record import Call, Payment, Txn, is_stray
+from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
 
 # What providers say of a hold that is no longer there.
 HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled", "charge_cancelled"})
@@ -44,12 +44,13 @@ def follow_up_said(
     """What became of a capture, void or refund. `at_us`: the provider's own time of it."""
     match outcome:
         case Approved():
-            if _late(draft, call, at_us):
-                return
-            _done(draft, call, outcome, ctx, at_us)
+            if call.state == "approved":
+                repeated(draft, call, outcome)
+            elif not _late(draft, call, at_us):
+                _done(draft, call, outcome, ctx, at_us)
         case Declined():
             if call.unresolved:
-                _not_done(draft, call, outcome, ctx)
+                _not_done(draft, call, outcome, ctx, at_us)
             elif call.verb == "refund" and call.state == "approved":
                 _refund_bounced(draft, call, outcome, at_us)
         case Pending():
@@ -70,23 +71,16 @@ def follow_up_said(
 
 
 def _late(draft: Draft, call: Call, at_us: int | None) -> bool:
-    # Said before, or older than the failure that was reported since.
-    if call.state == "approved":
-        return True
-    if call.unresolved:
-        return False
-    if call.verb != "refund":
+    # Older than the failure that the provider reported since; an answer has no time of its own,
+    # and was given before any report could be.
+    if call.unresolved or call.verb != "refund":
         return False
     known = _txn_of(draft.payment, call).fact_at_us
-    return at_us is not None and known is not None and at_us <= known
+    return known is not None and (at_us is None or at_us <= known)
 
 
 def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | None) -> None:
-    stray = (
-        call.verb == "capture"
-        and not call.unresolved
-        and draft.payment.status not in ("authorized", "review")
-    )
+    stray = is_stray(draft.payment, call)
     draft.approve(
         call,
         provider_txn_id=said.provider_txn_id,
@@ -95,6 +89,8 @@ def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | N
         captured=call.verb == "capture",
     )
     if stray:
+        if _txn_of(draft.payment, call).status == "pending":
+            draft.settle(call.transaction_id, "cancelled")  # the stray tells what happened
         book_stray(draft, call, said)
         return
     differs = (
@@ -133,15 +129,31 @@ def _captured(draft: Draft, ctx: Context, *, differs: bool) -> None:
 def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
     if differs:
         draft.attend("amount_mismatch")
+    _counted_once(draft, call)
     txn = _txn_of(draft.payment, call)
-    if txn.type != "reverse" or (txn.reason or "").startswith(STRAY):
+    if txn.type == "refund" and refunds_reserved(draft.payment) > draft.payment.captured_minor:
+        # It was held as failed, and what it had reserved was given away since.
+        draft.attend("refund_exceeds_captured", txn.id)
+    if txn.type != "reverse" or txn.of_stray:
         return
     if _of_own_charge(draft.payment, call):
         draft.move("cancelled", failure=_why_cancelled(txn))
 
 
+def _counted_once(draft: Draft, call: Call) -> None:
+    # An event without our reference may have told of it before the provider's own answer did.
+    txn = _txn_of(draft.payment, call)
+    for other in draft.payment.txns:
+        if (
+            call.verb == "refund"
+            and (other.type, other.origin, other.status) == ("refund", "provider", "success")
+            and (other.provider, other.provider_txn_id) == (txn.provider, txn.provider_txn_id)
+        ):
+            draft.settle(other.id, "cancelled")
+
+
 def _why_cancelled(reverse: Txn) -> Failure | None:
-    match reverse.reason:
+    match reverse.reason if reverse.origin == "system" else None:
         case "authentication_expired":
             return Failure(
                 code="authentication_expired",
@@ -154,7 +166,7 @@ def _why_cancelled(reverse: Txn) -> Failure | None:
             return None
 
 
-def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
+def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context, at_us: int | None) -> None:
     if not said.conclusive:
         return  # this request did nothing: it is sent again under the same key
     failure = Failure(
@@ -170,7 +182,11 @@ def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
         case "void":
             _void_declined(draft, call, failure, ctx)
         case "refund":
-            draft.settle(call.transaction_id, "failed", failure)
+            draft.add(
+                e.TransactionSettled(
+                    id=call.transaction_id, status="failed", failure=failure, fact_at_us=at_us
+                )
+            )
             if _txn_of(draft.payment, call).type == "reverse":
                 draft.attend("reverse_failed", call.transaction_id)
         case "charge" | "authorize":
@@ -197,15 +213,17 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
     if failure.code == "operation_pending" and own and charge is not None and charge.unresolved:
         return  # the charge is decided first; its answer starts the void anew
     reverse = _txn_of(draft.payment, call)
+    if reverse.status != "pending":
+        return  # what became of the charge decided about the reverse already
     if failure.code in HOLD_GONE:
         # There is nothing left to undo: what the reverse was for has happened without it.
         draft.settle(reverse.id, "success")
-        if own:
+        if own and not reverse.of_stray:
             draft.move("cancelled", failure=_why_cancelled(reverse))
         return
     if failure.code != "already_settled":
         draft.settle(reverse.id, "failed", failure)
-        if reverse.origin != "merchant":
+        if reverse.origin != "merchant" and draft.payment.attention != "amount_mismatch":
             draft.attend("reverse_failed", reverse.id)
         _stand(draft, own=own, ctx=ctx)
         return
@@ -218,27 +236,36 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
             target=call.target,
         )
         return
+    # Refunds that the provider made by itself meanwhile are facts; ours go up to the limit.
+    left = left_to_refund(draft.payment) if reverse.or_refund else 0
     draft.settle(
         reverse.id,
-        "cancelled" if reverse.or_refund else "failed",
-        WENT_ON if reverse.or_refund else USE_REFUND,
+        "cancelled" if left else "failed",
+        WENT_ON if left else USE_REFUND,
     )
     _stand(draft, own=own, ctx=ctx)
-    if reverse.or_refund:
+    if left:
         refund_id = draft.open_transaction(
             "refund",
             origin=reverse.origin,
             by=f"reverse:{reverse.id}",
-            amount_minor=draft.payment.captured_minor,
+            amount_minor=left,
             reason=reverse.reason,
         )
-        start_refund(draft, refund_id, draft.payment.captured_minor)
+        start_refund(draft, refund_id, left)
 
 
 def _stand(draft: Draft, *, own: bool, ctx: Context) -> None:
-    # A reverse came before the charge was announced and could not undo it: the charge stands.
+    # A reverse came before the charge was announced and could not undo it: the charge stands,
+    # but for one of another amount than ours: that is never a success.
     charge = charge_of(draft.payment)
-    if own and charge is not None and charge.state == "approved":
+    if not own or charge is None:
+        return
+    if charge.state == "action":
+        draft.move("action_required", expires_at_us=charge.expires_at_us)
+    elif charge.state == "approved" and not any(
+        call.differs and (call.charges or call.verb == "capture") for call in draft.payment.calls
+    ):
         announce(draft, ctx)
 
 

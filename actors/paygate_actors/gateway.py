@@ -53,7 +53,7 @@ from paygate_engine.clock import Clock, SystemClock, system_rng
 from paygate_engine.errors import EngineError, Overloaded
 from paygate_engine.heads import sign_head
 from paygate_engine.journal import Journal
-from paygate_engine.region import Region
+from paygate_engine.region import LINGER_MAX, Region
 from paygate_engine.stores.base import Store
 from paygate_engine.stores.sqlite import SqliteStore
 from paygate_engine.supervisor import Backoff, Supervisor
@@ -63,6 +63,8 @@ from paygate_engine.system import ActorSystem
 RECOVER_PAGE: Final = 500
 # One payment's recovery is a read and at most one commit; past this something is wrong with it.
 RECOVER_S: Final = 60.0
+# Payments that are over and only linger in memory take no more of its places than one in this many.
+LINGER_SHARE: Final = 10
 
 # A provider's deadline and a little; the rest is handed over to the next start.
 CALLS_END_S: Final = 4.0
@@ -106,7 +108,12 @@ class Gateway:
             on_head=self._publish,
         )
         self.payments: Region[PaymentActor] = Region(
-            system, self.journal, self._make_payment, prefix="pay_", on_parked=self._parked
+            system,
+            self.journal,
+            self._make_payment,
+            prefix="pay_",
+            linger_max=min(LINGER_MAX, config.limits.live_payments_max // LINGER_SHARE),
+            on_parked=self._parked,
         )
         self.letters = Letters(system, self.payments.tell)
         self.admission = Admission(
@@ -172,14 +179,17 @@ class Gateway:
         rng: random.Random | None = None,
         store: Store | None = None,
         adapters: dict[str, Provider] | None = None,
+        system: Callable[..., ActorSystem] = ActorSystem,
+        threads: bool = True,
     ) -> "Gateway":
         """Open the store and build the house; reads are served, payments not before `recover`.
 
         Without `store`, the data folder's SQLite file; without `adapters`, those configured; a
-        simulator brings its own, its clock and its seeded randomness. Raises `StoreRefused` for
+        simulator brings its own, its clock, its seeded randomness and its kind of `system`, and
+        no `threads`: then the ends of the audit chain are not published. Raises `StoreRefused` for
         a data folder that cannot be served, `KeysRefused` for a vault without keys.
         """
-        system = ActorSystem(
+        running = system(
             loop=loop,
             clock=clock or SystemClock(),
             rng=rng or system_rng(),
@@ -200,13 +210,13 @@ class Gateway:
                 adapters = adapters_of(config)
             gateway = cls(
                 config,
-                system=system,
+                system=running,
                 store=store,
                 vault=vault,
                 adapters=adapters,
                 livemode=livemode,
             )
-            await gateway._furnish(livemode=livemode)
+            await gateway._furnish(livemode=livemode, threads=threads)
         except BaseException:
             await store.close()
             raise
@@ -304,7 +314,7 @@ class Gateway:
 
     # ------------------------------------------------------------------ furnishing
 
-    async def _furnish(self, *, livemode: bool) -> None:
+    async def _furnish(self, *, livemode: bool, threads: bool) -> None:
         await self.journal.start()
         await stamp(
             "live" if livemode else "sandbox",
@@ -314,8 +324,9 @@ class Gateway:
             at_us=self.system.clock.now_us(),
         )
         await load_switches(self.desk, self.store, self.journal)
-        heads = Path(self._config.data_dir) / HEADS_FILE
-        self._publisher = self._storage.start(HeadPublisher, "audit-heads", heads)
+        if threads:
+            heads = Path(self._config.data_dir) / HEADS_FILE
+            self._publisher = self._storage.start(HeadPublisher, "audit-heads", heads)
         self._storage.start(Verifier, "audit", self.store)
         self._services.start(FraudActor, "fraud", fraud_of(self._config), self._rules)
         for desk in self.desk.all():

@@ -29,6 +29,10 @@ from paygate_engine.stores.base import Claim, Store
 
 _MAC_DOMAIN: Final = "idempotency"
 _DERIVED_DOMAIN: Final = "derived-key"
+_GIVEN_DOMAIN: Final = "given-key"
+# A repetition comes within seconds as a rule; this many keys are the last half minute of a full
+# server, and some megabytes.
+SEEN_MAX: Final = 50_000
 
 
 class Binding(Struct, frozen=True, kw_only=True):
@@ -49,7 +53,8 @@ def creation_key(
     merchant = command.caller.merchant
     mac = vault.mac(_MAC_DOMAIN, _canonical(command, fingerprint)).hex()
     if command.idempotency_key is not None:
-        return RequestKey(name=f"{merchant}\x1fprocess\x1f{command.idempotency_key}", mac=mac)
+        named = _sealed(command.idempotency_key, vault)
+        return RequestKey(name=f"{merchant}\x1fprocess\x1f{named}", mac=mac)
     order = command.metadata.get("orderID")
     if not order:
         return None
@@ -77,7 +82,7 @@ def operation_key(
         case ReversePayment():
             asked = (command.reason, command.or_refund)
     mac = vault.mac(_MAC_DOMAIN, msgspec.json.encode((type(command).__name__, asked)))
-    return RequestKey(name=f"{scope}\x1f{command.idempotency_key}", mac=mac.hex())
+    return RequestKey(name=f"{scope}\x1f{_sealed(command.idempotency_key, vault)}", mac=mac.hex())
 
 
 def binds(view: PaymentView, binding: Binding, *, now_us: int, life_us: int) -> bool:
@@ -121,6 +126,8 @@ def differences(
             pairs["paymentMethod.type"] = (was.kind, "wallet")
             pairs["paymentMethod.walletID"] = (was.wallet_id, method.wallet_id)
         case TokenMethod():
+            # A card's payment shows its token too: then the type alone tells them apart.
+            pairs["paymentMethod.type"] = (was.kind, "token")
             pairs["paymentMethod.token"] = (was.token, method.token)
     return [name for name, (first, second) in pairs.items() if first != second]
 
@@ -136,7 +143,21 @@ class ClaimDesk:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._first: dict[str, asyncio.Future[None]] = {}
+        self._first: dict[str, asyncio.Event] = {}
+        self._seen: dict[str, None] = {}
+
+    def is_fresh(self, name: str) -> bool:
+        """Whether nobody has used this key lately, as far as is remembered; it is from now on.
+
+        Only a guess at what a look at the store would find: a key that seems fresh is claimed
+        without that look, and the store, where names are unique, refuses it if it is not.
+        """
+        if name in self._seen:
+            return False
+        self._seen[name] = None
+        if len(self._seen) > SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
+        return True
 
     async def holder(self, name: str) -> tuple[str, Binding] | None:
         """Who holds the key as committed: the payment, and what it was used for."""
@@ -148,13 +169,18 @@ class ClaimDesk:
     async def alone(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` when no other request with this key is being worked on."""
         while (first := self._first.get(name)) is not None:
-            await first
-        self._first[name] = mine = asyncio.get_running_loop().create_future()
+            await first.wait()
+        self._first[name] = mine = asyncio.Event()
         try:
             await work()
         finally:
             del self._first[name]
-            mine.set_result(None)
+            mine.set()
+
+
+def _sealed(key: str, vault: Vault) -> str:
+    # A caller may use anything as a key, a card number too: as a keyed hash it serves as well.
+    return vault.mac(_GIVEN_DOMAIN, key.encode()).hex()
 
 
 def _canonical(command: ProcessPayment, fingerprint: str | None) -> bytes:

@@ -151,8 +151,11 @@ class Intake:
     async def _with_key(
         self, command: ProcessPayment, key: e.RequestKey, fingerprint: str | None
     ) -> PaymentReply | Refusal:
-        for _ in range(CONFLICTS_MAX):
-            held = await self._claims.holder(key.name)
+        fresh = self._claims.is_fresh(key.name)
+        for round_number in range(CONFLICTS_MAX):
+            # A fresh key is not looked up first: its claim fails if somebody holds it after all.
+            skip = fresh and round_number == 0
+            held = None if skip else await self._claims.holder(key.name)
             replaces: str | None = None
             if held is not None:
                 payment_id, binding = held
@@ -164,9 +167,12 @@ class Intake:
                     return await self._reused(payment_id, command, fingerprint)
                 replaces = payment_id
             try:
-                return await self._create(command, key, replaces, fingerprint)
+                made = await self._create(command, key, replaces, fingerprint)
             except Conflicted:
                 continue
+            if skip and isinstance(made, Refusal):
+                continue  # nothing was claimed, so nothing told whether somebody holds the key
+            return made
         return Refusal(code="overloaded", detail="This key is being fought over.", retry_after_s=1)
 
     async def _reused(

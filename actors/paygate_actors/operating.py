@@ -128,7 +128,7 @@ def reverse(
         return _refuse(
             "payment_not_reversible", f"A payment that is {payment.status} cannot be reversed."
         )
-    if payment.status == "success" and refunds_reserved(payment):
+    if refunds_reserved(payment):
         return _refuse("payment_not_reversible", "A part of the payment was refunded already.")
     transaction_id = draft.open_transaction(
         "reverse",

@@ -18,6 +18,7 @@ from paygate_actors import facts, operating
 from paygate_actors.card import SealedCard
 from paygate_actors.charging import create, doubt
 from paygate_actors.draft import Answer, Context, Draft
+from paygate_actors.evolving import evolve
 from paygate_actors.house import House
 from paygate_actors.messages import (
     CapturePayment,
@@ -43,7 +44,7 @@ from paygate_actors.payment_messages import (
 from paygate_actors.pool import Answered, LookUp
 from paygate_actors.projection import INBOX, Cause, look_at_us, unit
 from paygate_actors.pursuer import Pursuer
-from paygate_actors.record import Call, Payment, evolve
+from paygate_actors.record import Call, Payment
 from paygate_actors.states import WAITING
 from paygate_actors.sums import charge_of, unresolved
 from paygate_actors.views import payment_view, transaction_view

@@ -41,6 +41,8 @@ NO_PERMIT: Final = Declined(
     retryable=True,
     conclusive=False,
 )
+# The same for a look-up, which proves nothing about the call that it asks about.
+NOT_ASKED: Final = Unknown(reason="reset", detail="The provider's pool is full; nobody asked.")
 NO_CARD: Final = Declined(
     code="card_not_in_vault", message="The vault does not hold this card any more."
 )
@@ -105,6 +107,7 @@ class ProviderPool(LoopActor):
     """
 
     __slots__ = (
+        "_calls",
         "_concurrency",
         "_open_card",
         "_queue",
@@ -113,7 +116,6 @@ class ProviderPool(LoopActor):
         "breaker",
         "idle",
         "provider",
-        "running",
     )
 
     def __init__(
@@ -132,7 +134,8 @@ class ProviderPool(LoopActor):
         super().__init__(system, key, parent)
         self.provider = provider
         self.breaker = breaker
-        self.running = 0
+        # Of this life of the pool: what an earlier one sent still comes home, and is not counted.
+        self._calls: set[asyncio.Task[None]] = set()
         self.idle = asyncio.Event()
         self.idle.set()
         self._concurrency = concurrency
@@ -140,6 +143,11 @@ class ProviderPool(LoopActor):
         self._queue: deque[_Waiting] = deque()
         self._open_card = open_card
         self._report = report
+
+    @property
+    def running(self) -> int:
+        """How many calls are out."""
+        return len(self._calls)
 
     @property
     def waiting(self) -> int:
@@ -153,16 +161,15 @@ class ProviderPool(LoopActor):
         if self.running < self._concurrency:
             self._start(job, asker)
         elif len(self._queue) >= self._queue_max:
-            self._answer(job, asker, NO_PERMIT)
+            self._answer(job, asker, unsent(job))
         else:
             until_s = self.system.clock.monotonic_s() + QUEUE_WAIT_S
             self._queue.append(_Waiting(job, asker, until_s))
         return LATER
 
     def _start(self, job: Perform | LookUp, asker: LoopFuture[Any] | None) -> None:
-        self.running += 1
         self.idle.clear()
-        self.system.spawn_task(self._run(job, asker))
+        self._calls.add(self.system.spawn_task(self._run(job, asker)))
 
     async def _run(self, job: Perform | LookUp, asker: LoopFuture[Any] | None) -> None:
         clock = self.system.clock
@@ -177,11 +184,11 @@ class ProviderPool(LoopActor):
             # What it did before it failed is not known. No traceback: its frames hold the card.
             _log.error("adapter_failed", provider=self.provider.id, error=type(error).__name__)
         finally:
-            self.running -= 1
+            self._calls.difference_update((asyncio.current_task(),))
             self.breaker.record(well=_well(outcome), seconds=clock.monotonic_s() - started_s)
             self._answer(job, asker, outcome)
             self._next()
-            if not self.running:
+            if not self._calls:
                 self.idle.set()
 
     def _next(self) -> None:
@@ -189,7 +196,7 @@ class ProviderPool(LoopActor):
         while self._queue and self.running < self._concurrency:
             waiting = self._queue.popleft()
             if waiting.until_s < now_s:
-                self._answer(waiting.job, waiting.asker, NO_PERMIT)
+                self._answer(waiting.job, waiting.asker, unsent(waiting.job))
             else:
                 self._start(waiting.job, waiting.asker)
 
@@ -238,6 +245,11 @@ class ProviderPool(LoopActor):
         )
 
 
+def unsent(job: Perform | LookUp) -> Outcome:
+    """What to say of a job that never left."""
+    return NOT_ASKED if isinstance(job, LookUp) else NO_PERMIT
+
+
 def _charge_call(job: Perform, charge: Charge, instrument: Instrument) -> ChargeCall:
     return ChargeCall(
         key=job.key,
@@ -251,12 +263,13 @@ def _charge_call(job: Perform, charge: Charge, instrument: Instrument) -> Charge
 
 
 def _well(outcome: Outcome) -> bool:
-    # A decline is a good answer; silence, noise and "too many" are none.
+    # A decline is a good answer, and so is any refusal in the provider's own words; silence,
+    # noise, "too many" and what never got there are none.
     match outcome:
         case Unknown():
             return outcome.reason in ("not_visible", "key_known", "in_progress")
         case Declined():
-            return outcome.conclusive
+            return outcome.conclusive or outcome.code not in ("not_sent", "too_many_requests")
         case Approved() | ActionRequired() | Pending():
             return True
         case _:

@@ -16,7 +16,7 @@ from pykka import ActorDeadError
 from paygate_actors.breaker import Breaker
 from paygate_actors.config import ProviderConfig
 from paygate_actors.messages import ProviderView
-from paygate_actors.pool import NO_PERMIT, Answered, LookUp, Perform, ProviderPool
+from paygate_actors.pool import Answered, LookUp, Perform, ProviderPool, unsent
 from paygate_actors.projection import PROVIDER
 from paygate_actors.providers.base import Capabilities, Provider
 from paygate_engine.errors import Overloaded
@@ -100,7 +100,7 @@ class ProviderDesk:
         except (Overloaded, ActorDeadError):
             _log.warning("pool_refused", provider=provider)
         source = "look_up" if isinstance(job, LookUp) else "call"
-        self._report(job.payment_id, Answered(key=job.key, outcome=NO_PERMIT, source=source))
+        self._report(job.payment_id, Answered(key=job.key, outcome=unsent(job), source=source))
 
     def look_up(self, provider: str, key: str, *, timeout_s: float) -> LoopFuture[Any] | None:
         """Ask the provider about a call, for somebody who waits for the answer."""

@@ -46,6 +46,8 @@ class Pursuer:
         """
         fresh = {event.key for event in news if isinstance(event, e.CallStarted)}
         open_calls = unresolved(payment)
+        if not any(call.charges and call.state in ("open", "pending") for call in open_calls):
+            self._card = None  # no charge can need it again: not with the CVV
         for key in self._pursuits.keys() - {call.key for call in open_calls}:
             del self._pursuits[key]
             self._house.in_doubt.pop(key, None)

@@ -33,9 +33,14 @@ def left_to_refund(payment: Payment) -> int:
 
 
 def open_txn(payment: Payment, *types: str) -> Txn | None:
-    """The first transaction of these types that is still pending."""
+    """The first transaction of these types that is still pending; giving back a stray is none."""
     return next(
-        (txn for txn in payment.txns[1:] if txn.status == "pending" and txn.type in types), None
+        (
+            txn
+            for txn in payment.txns[1:]
+            if txn.status == "pending" and txn.type in types and not txn.of_stray
+        ),
+        None,
     )
 
 

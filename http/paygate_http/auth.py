@@ -42,7 +42,7 @@ CACHED_MAX: Final = 10_000
 LOOKUPS_PER_S: Final = 1.0
 LOOKUPS_BURST: Final = 50.0
 
-_TOKEN = re.compile(r"[Bb]earer +([\x21-\x7e]{8,256})")
+_TOKEN = re.compile(r"(?i:bearer) +([\x21-\x7e]{8,256})")
 
 
 def key_digest(pepper: bytes, key: str) -> str:

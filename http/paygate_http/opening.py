@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from paygate_actors.gateway import Gateway
-
 from paygate_actors.config import Config
+from paygate_actors.gateway import Gateway
 from paygate_actors.vault_keys import KeysRefused
 from paygate_http.configure import ConfigInvalid
 

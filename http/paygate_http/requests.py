@@ -5,6 +5,7 @@ import re
 
 from aiohttp import HttpVersion11, web
 
+from paygate_actors.card_checks import looks_like_card_number
 from paygate_http.bodies import IDEMPOTENCY_KEY_MAX
 from paygate_http.problems import Problem
 from paygate_http.validation import Faults
@@ -18,13 +19,16 @@ WAIT_S_MAX = 30
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
-_WAIT = re.compile(r'wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))', re.IGNORECASE)
+_WAIT = re.compile(r'wait\s*=\s*(?:"0*([0-9]+)"|0*([0-9]+))', re.IGNORECASE)
 
 
 def sane_request_id(request: web.BaseRequest) -> str | None:
-    """Give the caller's request id where it is short and plain; else None."""
+    """Give the caller's request id where it is short, plain and no card number; else None."""
     given = request.headers.get("X-Request-ID")
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
+    if given is None or _REQUEST_ID.fullmatch(given) is None:
+        return None
+    # It goes into every answer and line of log.
+    return None if looks_like_card_number(given) else given
 
 
 def stamp(response: web.StreamResponse, request_id: str) -> None:
@@ -150,5 +154,7 @@ def preferred_wait_s(request: web.Request) -> int | None:
         for preference in value.split(","):
             match = _WAIT.fullmatch(preference.partition(";")[0].strip())
             if match is not None:
-                return min(int(match[1] or match[2]), WAIT_S_MAX)
+                # A number may be as long as a header: only one of two digits is worth reading.
+                seconds = match[1] or match[2]
+                return WAIT_S_MAX if len(seconds) > 2 else min(int(seconds), WAIT_S_MAX)  # noqa: PLR2004
     return None

@@ -110,6 +110,6 @@ class Route(Struct, frozen=True, kw_only=True):
 def json_response(
     value: Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Answer with a Struct as JSON."""
+    """Answer with a Struct as JSON and a line end, so that answers in a terminal stay apart."""
     given = {"Content-Type": JSON} if headers is None else {"Content-Type": JSON, **headers}
-    return web.Response(status=status, body=encode(value), headers=given)
+    return web.Response(status=status, body=encode(value) + b"\n", headers=given)

@@ -80,6 +80,9 @@ def _of_payment(row: Row, books: Books) -> Iterator[str]:
         case "authorized" | "review":
             if held != cents(row["amountAuthorized"]) or taken:
                 yield f"holds {row['amountAuthorized']}, the books {held} and {taken} taken"
+        case "requires_action":
+            if held or taken:
+                yield f"{held} held and {taken} taken before the payer confirmed"
         case "failed" | "cancelled":
             if held or taken != books.refunded:
                 yield f"{held} held, {taken} taken, {books.refunded} refunded"

@@ -9,10 +9,11 @@ import asyncio
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -100,10 +101,11 @@ def serving(folder: Path, *flags: str, **variables: str) -> Generator[Server]:
 
 
 @asynccontextmanager
-async def visiting(server: Server) -> AsyncGenerator["Live"]:
-    """Come in as a client, with no fault standing in the sandbox."""
+async def visiting(server: Server | str) -> AsyncGenerator["Live"]:
+    """Come in as a client of a server, or of a URL, with no fault standing in the sandbox."""
+    url = server if isinstance(server, str) else server.url
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
-        live = Live(server, session)
+        live = Live(url, session)
         await live.find_sandbox()
         await live.clear_faults()
         yield live
@@ -120,8 +122,8 @@ def payment_request(number: str = APPROVED, **changes: object) -> dict[str, Any]
 class Live:
     """A client of one server, of its sandbox, and of their contract."""
 
-    def __init__(self, server: Server, session: aiohttp.ClientSession) -> None:
-        self.server = server
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
         self.session = session
         self.sandbox = ""
 
@@ -147,7 +149,7 @@ class Live:
         if body is not None:
             sent["Content-Type"] = "application/json"
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        url = path if path.startswith("http") else self.server.url + path
+        url = path if path.startswith("http") else self.url + path
         sent |= headers or {}
         async with self.session.request(method, url, data=data, headers=sent) as response:
             text = await response.text()
@@ -229,6 +231,20 @@ class Live:
         assert found.status == 200, found.text
         return found.body["data"]
 
+    async def metric(self, name: str) -> float:
+        """Read one number of the metrics, by its name with its labels; 0 if it is not there."""
+        page = (await self.get("/metrics", key=METRICS)).text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
+        return 0.0 if found is None else float(found[1])
+
+    async def webhook(
+        self, body: bytes, *, event_id: str, provider: str = "sandbox", **headers: str
+    ) -> Answer:
+        """Send a webhook that is signed; `headers` replace those of the signature."""
+        given = signed(body, event_id=event_id) | headers
+        path = f"/api/webhooks/{provider}"
+        return await self.call("POST", path, body, key=None, headers=given)
+
     # ------------------------------------------------------------------ waiting
 
     async def until(
@@ -273,8 +289,9 @@ class Live:
         """
 
         async def look() -> tuple[dict[str, Any], bool]:
-            payment = await self.payment(payment_id)
+            # In this order: what is not pending any more is in the sums that are read after it.
             pending = await self.transactions(payment_id, status="pending")
+            payment = await self.payment(payment_id)
             others = [each for each in pending if each["id"] != payment["transactionID"]]
             return payment, payment["status"] not in OPEN and not payment["inDoubt"] and not others
 
@@ -339,6 +356,15 @@ def minor(amount: Decimal) -> int:
     return int(amount * 100)
 
 
+def journal_rows(server: Server) -> dict[str, int]:
+    """Count the rows of every table of the journal, beside the server that writes it."""
+    with closing(sqlite3.connect(f"file:{server.data / 'journal.db'}?mode=ro", uri=True)) as found:
+        named = found.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        return {
+            name: found.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for (name,) in named
+        }
+
+
 def signed(body: bytes, *, event_id: str, at: datetime | None = None) -> dict[str, str]:
     """Sign a webhook as the sandbox would; `at`: now."""
     at = at or datetime.now(UTC)  # noqa: TID251  # the receiver compares it with the real clock
@@ -351,7 +377,11 @@ def signed(body: bytes, *, event_id: str, at: datetime | None = None) -> dict[st
 
 
 def event(
-    event_type: str, transaction_id: str, *, provider: str = "sandbox", **data: object
+    event_type: str,
+    transaction_id: str,
+    data: Mapping[str, object] | None = None,
+    *,
+    provider: str = "sandbox",
 ) -> bytes:
     """Make the body of a webhook; `data` as it goes on the wire."""
     at = datetime.now(UTC)  # noqa: TID251  # a provider's clock
@@ -359,7 +389,7 @@ def event(
         "providerID": provider,
         "eventType": event_type,
         "transactionID": transaction_id,
-        "data": data,
+        "data": data or {},
         "timestamp": f"{at:%Y-%m-%dT%H:%M:%S.%f}Z",
     }
     return json.dumps(body).encode()

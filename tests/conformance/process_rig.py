@@ -47,7 +47,9 @@ SETTLES_S: Final = 60.0
 # Between two looks at what another process does.
 POLL_S: Final = 0.05
 
-OPEN: Final = frozenset({"pending", "processing", "requires_action"})
+OPEN: Final = frozenset({"pending", "processing"})
+# Where a person is waited for: the payer, the reviewer, the merchant who captures.
+RESTING: Final = frozenset({"requires_action", "review", "authorized"})
 
 T = TypeVar("T")
 
@@ -78,16 +80,13 @@ class Settled(Struct, frozen=True, kw_only=True):
 
     @property
     def open(self) -> list[str]:
-        """The ids of what is on its way. A held payment's own transaction stays pending."""
-        held = {
-            row["transactionID"]
-            for row in self.payments
-            if row["status"] in ("authorized", "review")
-        }
+        """The ids of what is on its way: not what waits for a person or a bank's court."""
+        resting = {row["transactionID"] for row in self.payments if row["status"] in RESTING}
         return [row["id"] for row in self.payments if row["status"] in OPEN or row["inDoubt"]] + [
             row["id"]
             for row in self.transactions
-            if row["status"] == "pending" and row["id"] not in held
+            if row["status"] == "pending" and row["type"] != "chargeback"
+            if row["id"] not in resting
         ]
 
 
@@ -317,22 +316,27 @@ class ProcessRig:
     def __init__(self, folder: Path, sandbox: SandboxClient) -> None:
         self.folder = folder
         self.data = folder / "data"
+        """Where the next gateway starts; a test may point it at another folder."""
         self.log = folder / "gateway.log"
         self.sandbox = sandbox
         self._processes: list[Process] = [sandbox.process]
         self._clients: list[Talker] = [sandbox]
 
     async def spawn(
-        self, *flags: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+        self,
+        *flags: str,
+        port: int = 0,
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> Process:
-        """Start a gateway without waiting for its line."""
+        """Start a gateway without waiting for its line. `prefix`: what runs it, with options."""
         process = await Process.spawn(
             "serve",
             "--sandbox",
             "--sandbox-url",
             self.sandbox.url,
             "--port",
-            "0",
+            str(port),
             "--data",
             str(self.data),
             *flags,

@@ -70,7 +70,10 @@ _MESSAGE_CHARS_MAX: Final = 200
 
 
 class SandboxProvider:
-    """One account of a sandbox at `url`. Raises `ValueError` for an unusable url or secret."""
+    """One account of a sandbox at `url`. Raises `ValueError` for an unusable url or secret.
+
+    `client` is the way there: a simulator's, or by default its own.
+    """
 
     kind = "sandbox"
 
@@ -83,6 +86,7 @@ class SandboxProvider:
         webhook_secret: str,
         void_window_s: float = 86_400,
         connections_max: int = CONNECTIONS_MAX,
+        client: HttpClient | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -102,7 +106,7 @@ class SandboxProvider:
         self._url = url.rstrip("/")
         self._path = f"/providers/{quote(id, safe='')}"
         self._signature = WebhookSignature(webhook_secret)
-        self._client = HttpClient(self._url, connections_max=connections_max)
+        self._client = client or HttpClient(self._url, connections_max=connections_max)
 
     async def charge(self, call: ChargeCall) -> Outcome:
         """Charge or hold; the same call again under the same key does it once."""
@@ -156,7 +160,8 @@ class SandboxProvider:
             raise BodyInvalid("the webhook names no transaction")
         if event.event_type == "dispute.closed" and event.dispute_won is None:
             raise BodyInvalid("the closed dispute has no outcome")
-        return event
+        # As the answer would have said, so that an event that overtakes it decides the same.
+        return msgspec.structs.replace(event, retryable=event.reason in _RETRYABLE)
 
     def redacted_config(self) -> dict[str, str]:
         """The url and the deadline; the webhook secret is nobody's business."""

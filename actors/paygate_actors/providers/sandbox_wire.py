@@ -6,12 +6,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from paygate_actors.card_checks import looks_like_card_number
 from paygate_actors.money import Money
 from paygate_actors.providers.base import ChargeCall, FollowUpCall, ProviderEvent
 
 Verb = Literal["charge", "authorize", "capture", "refund", "void"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# A code or a sentence; what is longer is somebody's page.
+_REASON_CHARS_MAX = 200
 
 # Signed 64 bits are what the stores hold; a larger sum is nonsense.
 _AmountMinor = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -193,9 +197,17 @@ def read_event(body: bytes, *, event_id: str, provider_id: str) -> ProviderEvent
         parent_txn_id=data.parent_transaction_id,
         amount=amount,
         dispute_won=data.outcome == "won" if data.outcome is not None else None,
-        reason=data.reason,
+        reason=_showable(data.reason),
         at_us=microseconds(event.timestamp),
     )
+
+
+def _showable(reason: str | None) -> str | None:
+    # Merchants read it, and it stays for ever: no page of text, and never a card number. The
+    # event itself is not refused for it: what it says about money is true all the same.
+    if reason is None or looks_like_card_number(reason):
+        return None
+    return reason[:_REASON_CHARS_MAX]
 
 
 def microseconds(moment: datetime) -> int:

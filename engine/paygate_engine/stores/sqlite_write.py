@@ -67,9 +67,9 @@ _LINKS = _Rows("INSERT INTO links (kind, name, value, id) VALUES", 4, " ON CONFL
 _CLAIMS = _Rows("INSERT INTO claims (name, stream, body) VALUES", 3)
 # Changes no row where the name is held by another stream than the one it is taken over from.
 _TAKE_OVER = (
-    "INSERT INTO claims (name, stream, body) VALUES (?1, ?2, ?3)"
+    "INSERT INTO claims (name, stream, body) VALUES (?, ?, ?)"
     " ON CONFLICT (name) DO UPDATE SET stream = excluded.stream, body = excluded.body"
-    " WHERE claims.stream = ?4"
+    " WHERE claims.stream = ?"
 )
 _ITEMS = _Rows("INSERT INTO items (queue, id, key, at_us, body) VALUES", 5)
 _DONE = _Rows(
@@ -91,7 +91,7 @@ _AUDIT = _Rows(
 _AUDIT_END = "SELECT n FROM audit ORDER BY n DESC LIMIT 1"
 _FORGET = (
     "DELETE FROM items WHERE (queue, id) IN (SELECT queue, id FROM items"
-    " WHERE queue = ?1 AND done_us < ?2 ORDER BY done_us, id LIMIT ?3)"
+    " WHERE queue = ? AND done_us < ? ORDER BY done_us, id LIMIT ?)"
 )
 _FORGET_CLAIM = "DELETE FROM claims WHERE name = ?"
 

@@ -1,0 +1,292 @@
+"""`evolve`: folds one recorded event into a payment.
+
+Pure: no clock, no randomness, no I/O. Nothing here decides anything; an event that is folded is
+already true.
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from paygate_actors import events as e
+from paygate_actors.record import Call, Payment, Txn, is_stray
+from paygate_actors.states import FINAL, after
+
+
+def evolve(payment: Payment | None, event: e.PaymentEvent, *, id: str, at_us: int) -> Payment:  # noqa: A002
+    """The payment after the event. The first event of a stream is `PaymentCreated`."""
+    if payment is None:
+        if not isinstance(event, e.PaymentCreated):
+            raise TypeError(f"{id} does not begin with its creation")
+        return _created(event, id, at_us)
+    changed = _apply(payment, event, at_us)
+    return msgspec.structs.replace(changed, updated_at_us=at_us)
+
+
+def _created(event: e.PaymentCreated, id: str, at_us: int) -> Payment:  # noqa: A002
+    first = Txn(
+        id=event.transaction_id,
+        type="payment",
+        origin="merchant",
+        status="pending",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        created_at_us=at_us,
+        updated_at_us=at_us,
+    )
+    return Payment(
+        id=id,
+        created=event,
+        created_at_us=at_us,
+        updated_at_us=at_us,
+        status="pending",
+        txns=(first,),
+    )
+
+
+def _apply(payment: Payment, event: e.PaymentEvent, at_us: int) -> Payment:
+    replace = msgspec.structs.replace
+    match event:
+        case e.PaymentCreated():
+            raise TypeError(f"{payment.id} was created twice")
+        case e.FraudScored():
+            return replace(payment, fraud=event)
+        case (
+            e.CallStarted()
+            | e.CallInDoubt()
+            | e.CallPending()
+            | e.ActionRequested()
+            | e.CallApproved()
+            | e.CallDeclined()
+        ):
+            return _apply_call(payment, event, at_us)
+        case e.Moved():
+            return _moved(payment, event, at_us)
+        case e.TransactionOpened():
+            return replace(payment, txns=(*payment.txns, _opened(event, at_us)))
+        case e.TransactionSettled():
+            return _settled(payment, event, at_us)
+        case e.StatusAsserted():
+            return _with_txn(payment, event.transaction_id, at_us, asserted=event.status)
+        case e.Reviewed():
+            return payment
+        case e.AttentionRaised():
+            return replace(payment, attention=event.code)
+        case e.AttentionCleared():
+            return replace(payment, attention=None)
+        case _:
+            assert_never(event)
+
+
+def _apply_call(
+    payment: Payment,
+    event: e.CallStarted
+    | e.CallInDoubt
+    | e.CallPending
+    | e.ActionRequested
+    | e.CallApproved
+    | e.CallDeclined,
+    at_us: int,
+) -> Payment:
+    match event:
+        case e.CallStarted():
+            return _call_started(payment, event, at_us)
+        case e.CallInDoubt():
+            return _with_call(payment, event.key, in_doubt=True)
+        case e.CallPending():
+            return _with_call(
+                payment,
+                event.key,
+                state="pending",
+                in_doubt=False,
+                provider_txn_id=event.provider_txn_id,
+                expected_by_us=event.expected_by_us,
+            )
+        case e.ActionRequested():
+            changed = _with_call(
+                payment,
+                event.key,
+                state="action",
+                in_doubt=False,
+                provider_txn_id=event.provider_txn_id,
+                expires_at_us=event.expires_at_us,
+                url=event.url,
+            )
+            return msgspec.structs.replace(
+                changed, provider_txn_id=event.provider_txn_id, expires_at_us=event.expires_at_us
+            )
+        case e.CallApproved():
+            return _call_approved(payment, event, at_us)
+        case e.CallDeclined():
+            return _call_declined(payment, event, at_us)
+        case _:
+            assert_never(event)
+
+
+def _call_started(payment: Payment, event: e.CallStarted, at_us: int) -> Payment:
+    call = Call(
+        key=event.key,
+        transaction_id=event.transaction_id,
+        verb=event.verb,
+        provider=event.provider,
+        amount_minor=event.amount_minor,
+        target=event.target,
+        started_at_us=at_us,
+    )
+    changed = _with_txn(payment, event.transaction_id, at_us, provider=event.provider)
+    return msgspec.structs.replace(
+        changed,
+        calls=(*payment.calls, call),
+        provider=event.provider if call.charges else payment.provider,
+    )
+
+
+def _call_approved(payment: Payment, event: e.CallApproved, at_us: int) -> Payment:
+    call = _call_of(payment, event.key)
+    changed = _with_call(
+        payment,
+        event.key,
+        state="approved",
+        in_doubt=False,
+        provider_txn_id=event.provider_txn_id,
+        captured=event.captured,
+        confirmed_minor=event.amount_minor,
+        differs=event.amount_minor != call.amount_minor
+        or event.currency != payment.created.currency,
+    )
+    changed = _with_txn(
+        changed, call.transaction_id, at_us, provider_txn_id=event.provider_txn_id, asserted=None
+    )
+    if is_stray(payment, call):
+        # The sums of the payment do not know it, its own transaction does.
+        return changed
+    replace = msgspec.structs.replace
+    minor = event.amount_minor
+    match call.verb:
+        case "charge" | "authorize":
+            # Approved a second time, it is a hold that the provider captured by itself.
+            held = max(payment.authorized_minor, minor) if call.state == "approved" else minor
+            taken = minor if event.captured else 0
+            return replace(
+                changed,
+                provider=call.provider,
+                provider_txn_id=event.provider_txn_id,
+                authorized_minor=held,
+                captured_minor=taken,
+                released_minor=held - taken if event.captured else 0,
+            )
+        case "capture":
+            held = max(payment.authorized_minor, minor)
+            return replace(
+                changed, authorized_minor=held, captured_minor=minor, released_minor=held - minor
+            )
+        case "void":
+            return _voided(changed, call)
+        case "refund":
+            return changed
+        case _:
+            assert_never(call.verb)
+
+
+def _voided(payment: Payment, void: Call) -> Payment:
+    if (void.provider, void.target) != (payment.provider, payment.provider_txn_id):
+        return payment  # the reversal of a stray
+    calls = tuple(
+        msgspec.structs.replace(call, state="declined", in_doubt=False)
+        if call.charges and call.unresolved
+        else call
+        for call in payment.calls
+    )
+    return msgspec.structs.replace(
+        payment, calls=calls, captured_minor=0, released_minor=payment.authorized_minor
+    )
+
+
+def _call_declined(payment: Payment, event: e.CallDeclined, at_us: int) -> Payment:
+    call = _call_of(payment, event.key)
+    changed = _with_call(
+        payment,
+        event.key,
+        state="declined",
+        in_doubt=False,
+        provider_txn_id=event.provider_txn_id or call.provider_txn_id,
+    )
+    return _with_txn(changed, call.transaction_id, at_us, asserted=None)
+
+
+def _moved(payment: Payment, event: e.Moved, at_us: int) -> Payment:
+    status = after(payment.status, event.fact)
+    final = status in FINAL
+    changed = msgspec.structs.replace(
+        payment,
+        status=status,
+        failure=event.failure,
+        expires_at_us=event.expires_at_us,
+        processed_at_us=payment.processed_at_us or (at_us if final else None),
+    )
+    if event.fact == "cancelled" and payment.captured_minor + payment.authorized_minor:
+        changed = msgspec.structs.replace(
+            changed, captured_minor=0, released_minor=payment.authorized_minor
+        )
+    if not final:
+        return changed
+    return _with_txn(
+        changed, payment.txns[0].id, at_us, status=status, failure=event.failure, asserted=None
+    )
+
+
+def _opened(event: e.TransactionOpened, at_us: int) -> Txn:
+    return Txn(
+        id=event.id,
+        type=event.type,
+        origin=event.origin,
+        status=event.status,
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        created_at_us=at_us,
+        updated_at_us=at_us,
+        provider=event.provider,
+        provider_txn_id=event.provider_txn_id,
+        reason=event.reason,
+        requested_minor=event.requested_minor,
+        or_refund=event.or_refund,
+        key=event.key,
+        fact_at_us=event.fact_at_us,
+    )
+
+
+def _settled(payment: Payment, event: e.TransactionSettled, at_us: int) -> Payment:
+    changes: dict[str, object] = {"status": event.status, "failure": event.failure}
+    changes["asserted"] = None
+    if event.provider_txn_id is not None:
+        changes["provider_txn_id"] = event.provider_txn_id
+    if event.amount_minor is not None:
+        changes["amount_minor"] = event.amount_minor
+    if event.fact_at_us is not None:
+        changes["fact_at_us"] = event.fact_at_us
+    return _with_txn(payment, event.id, at_us, **changes)
+
+
+def _call_of(payment: Payment, key: str) -> Call:
+    call = payment.call(key)
+    if call is None:
+        raise TypeError(f"{payment.id} has no call {key}")
+    return call
+
+
+def _with_call(payment: Payment, key: str, **changes: object) -> Payment:
+    calls = tuple(
+        msgspec.structs.replace(call, **changes) if call.key == key else call
+        for call in payment.calls
+    )
+    return msgspec.structs.replace(payment, calls=calls)
+
+
+def _with_txn(payment: Payment, transaction_id: str, at_us: int, **changes: object) -> Payment:
+    txns = tuple(
+        msgspec.structs.replace(txn, updated_at_us=at_us, **changes)
+        if txn.id == transaction_id
+        else txn
+        for txn in payment.txns
+    )
+    return msgspec.structs.replace(payment, txns=txns)

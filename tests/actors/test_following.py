@@ -1,0 +1,345 @@
+"""What providers say about captures, voids and refunds."""
+
+from collections.abc import Callable
+
+import pytest
+from payment_cases import (
+    CONFIRM,
+    PRICE,
+    Story,
+    approved,
+    authorized,
+    declined,
+    failed,
+    held,
+    in_review,
+    requiring_action,
+    succeeded,
+    superseded,
+    webhook,
+)
+
+from paygate_actors.outcomes import Declined
+from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
+
+
+def voided(txn_id: str = "ch_1", minor: int = PRICE):
+    return approved(txn_id, minor, captured=False)
+
+
+# ---------------------------------------------------------------------- strays beside a charge
+
+
+def test_a_stray_being_reversed_does_not_keep_the_next_provider_from_succeeding():
+    story = superseded()
+    first = story.payment.calls[0].key
+    story.answers(first, approved("ch_a"))
+
+    story.answers(story.charge_key, approved("ch_b"))
+
+    assert story.payment.status == "success"
+    assert story.sums()[2] == PRICE
+    (stray,) = story.txns("stray")
+    assert (stray.provider, stray.provider_txn_id, stray.amount_minor) == ("a", "ch_a", PRICE)
+
+
+def test_a_stray_being_reversed_stays_so_when_the_next_provider_declines():
+    story = superseded()
+    story.answers(story.payment.calls[0].key, approved("ch_a"))
+    void = story.open_call("void")
+
+    story.answers(story.charge_key, declined())
+
+    assert story.payment.status == "failed"
+    (reverse,) = story.txns("reverse")
+    assert reverse.status == "pending"
+    story.answers(void.key, voided("ch_a"))
+    assert story.txns("reverse")[0].status == "success"
+    assert story.payment.status == "failed"
+
+
+def test_a_stray_being_reversed_hinders_no_refund_and_no_capture():
+    story = Story(manual=True)
+    story.answers(story.charge_key, declined("processing_error", retryable=True))
+    story.answers(story.charge_key, held("ch_b"))
+    story.answers(story.payment.calls[0].key, held("ch_a"))
+
+    capture = story.capture()
+
+    assert story.txn(capture).status == "pending"
+    story.answers(story.newest.key, approved("ch_b"))
+    refund = story.refund(100)
+    assert story.txn(refund).amount_minor == 100
+
+
+def test_a_stray_hold_that_its_provider_captured_is_not_counted_as_ours():
+    story = Story(manual=True)
+    story.answers(story.charge_key, declined("processing_error", retryable=True))
+    story.answers(story.charge_key, held("ch_b"))
+    story.answers(story.payment.calls[0].key, held("ch_a"))
+
+    story.answers(story.payment.calls[0].key, approved("ch_a"))
+
+    assert story.payment.status == "authorized"
+    assert (story.payment.provider, story.payment.provider_txn_id) == ("b", "ch_b")
+    assert story.payment.captured_minor == 0
+
+
+def test_a_merchants_own_words_are_never_taken_for_the_systems():
+    for reason in ("stray dog", "amount_mismatch", "authentication_expired"):
+        story = succeeded()
+        story.reverse(reason=reason)
+
+        story.answers(story.newest.key, voided())
+
+        assert story.payment.status == "cancelled"
+        assert story.payment.failure is None
+
+
+def test_a_hold_for_a_charge_that_was_given_up_is_booked_and_undone():
+    story = failed()
+
+    story.answers(story.charge_key, held())
+
+    assert story.payment.status == "failed"
+    assert len(story.txns("stray")) == 1
+    assert story.open_call("void").target == "ch_1"
+
+
+def test_a_second_capture_that_went_through_is_given_back():
+    story = authorized()
+    story.capture(6_000)
+    first = story.newest.key
+    story.answers(first, declined("try_again"))
+    story.capture(5_000)
+    second = story.newest.key
+    story.answers(first, approved(minor=6_000))
+
+    story.answers(second, approved(minor=5_000))
+
+    assert story.payment.captured_minor == 6_000
+    assert [stray.amount_minor for stray in story.txns("stray")] == [5_000]
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", 5_000)
+
+
+# ---------------------------------------------------------------------- captures
+
+
+def test_a_look_up_of_the_charge_does_not_book_an_open_capture_twice():
+    story = authorized()
+    story.capture(6_000)
+    capture = story.newest.key
+
+    story.answers(story.charge_key, approved())
+    story.answers(capture, approved(minor=6_000))
+
+    (booked,) = story.txns("capture")
+    assert (booked.origin, booked.status) == ("merchant", "success")
+    assert story.sums() == ("success", PRICE, 6_000, 4_000, 0, 0)
+
+
+def test_a_capture_of_another_amount_is_never_a_success_even_where_it_cannot_be_undone():
+    story = authorized()
+    story.capture()
+    story.answers(story.newest.key, approved(minor=PRICE - 1))
+    void = story.open_call("void")
+
+    story.answers(void.key, declined("void_refused"))
+
+    assert story.payment.status == "authorized"
+    assert story.payment.attention == "amount_mismatch"
+
+
+# ---------------------------------------------------------------------- voids
+
+
+def test_a_charge_of_another_amount_is_never_a_success_even_where_it_cannot_be_undone():
+    story = Story()
+    story.answers(story.charge_key, approved(minor=PRICE - 1))
+
+    story.answers(story.open_call("void").key, declined("void_refused"))
+
+    assert story.payment.status == "processing"
+    assert story.payment.attention == "amount_mismatch"
+
+
+def test_a_reverse_during_a_charge_of_another_amount_that_cannot_be_undone_is_no_success():
+    story = Story()
+    story.reverse()
+    story.answers(story.charge_key, approved(minor=PRICE - 1))
+
+    story.answers(story.open_call("void").key, declined("void_refused"))
+
+    assert story.payment.status == "processing"
+    assert story.payment.attention == "amount_mismatch"
+
+
+def test_a_reverse_after_a_partial_capture_undoes_what_was_captured_and_no_more():
+    story = authorized()
+    story.capture(6_000)
+    story.answers(story.newest.key, approved(minor=6_000))
+
+    answer = story.reverse()
+
+    assert story.txn(answer).amount_minor == 6_000
+    assert story.newest.amount_minor == 6_000
+    story.answers(story.newest.key, voided(minor=6_000))
+    assert story.payment.status == "cancelled"
+    assert story.payment.attention is None
+
+
+def test_a_void_that_fails_while_the_payer_is_asked_leaves_the_payer_being_asked():
+    story = Story()
+    story.reverse()
+    story.answers(story.charge_key, CONFIRM)
+
+    story.answers(story.open_call("void").key, declined("void_refused"))
+
+    assert story.payment.status == "requires_action"
+    assert story.payment.expires_at_us == CONFIRM.expires_at_us
+
+
+@pytest.mark.parametrize("word", ["cancelled", "charge_cancelled"])
+def test_a_void_of_what_the_provider_cancelled_already_has_reached_its_aim(word: str):
+    story = requiring_action()
+    story.reverse()
+
+    story.answers(story.open_call("void").key, declined(word))
+
+    assert story.payment.status == "cancelled"
+    assert [reverse.status for reverse in story.txns("reverse")] == ["success"]
+
+
+def test_a_reverse_that_is_over_is_not_failed_by_a_late_answer_to_its_void():
+    for word, status in (("payment.cancelled", "success"), ("payment.failed", "cancelled")):
+        story = requiring_action()
+        story.reverse()
+        void = story.open_call("void")
+        story.reports(webhook(word, reference=story.charge_key))
+
+        story.answers(void.key, declined("charge_failed"))
+
+        assert [reverse.status for reverse in story.txns("reverse")] == [status]
+        assert story.payment.attention is None
+
+
+def test_going_on_as_a_refund_never_gives_back_more_than_is_left():
+    story = succeeded()
+    story.reverse(or_refund=True)
+    void = story.newest.key
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=3_000))
+
+    story.answers(void, declined("already_settled"))
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", 7_000)
+    assert refunds_reserved(story.payment) == PRICE
+
+
+def test_going_on_as_a_refund_of_nothing_is_a_failed_reverse():
+    story = authorized()
+    story.reverse(or_refund=True)
+
+    story.answers(story.newest.key, declined("already_settled"))
+
+    assert story.txns("refund") == []
+    (reverse,) = story.txns("reverse")
+    assert reverse.status == "failed"
+    assert reverse.failure is not None
+    assert reverse.failure.code == "use_refund"
+
+
+@pytest.mark.parametrize("state", [in_review, requiring_action])
+def test_a_deadlines_void_that_is_refused_is_not_tried_again_for_ever(state: Callable[[], Story]):
+    story = state()
+    story.waits(25 * 3_600 * 1_000_000)
+    story.answers(story.open_call("void").key, declined("void_refused"))
+
+    for _ in range(3):
+        story.waits(60_000_000)
+
+    assert len(story.txns("reverse")) == 1
+    assert story.payment.attention == "reverse_failed"
+
+
+# ---------------------------------------------------------------------- refunds
+
+
+def test_a_repeated_answer_with_another_amount_calls_a_person():
+    story = succeeded()
+    story.refund(1_000)
+    refund = story.newest.key
+    story.answers(refund, approved("re_1", 1_000))
+
+    story.reports(webhook("refund.succeeded", "re_1", reference=refund, minor=1_500))
+
+    assert story.payment.attention == "amount_mismatch"
+
+
+def test_a_refund_that_succeeds_after_its_room_was_given_away_calls_a_person():
+    story = succeeded()
+    story.refund()
+    first = story.newest.key
+    story.answers(first, declined())
+    story.refund()
+
+    story.reports(webhook("refund.succeeded", "re_1", reference=first, minor=PRICE))
+
+    assert refunds_reserved(story.payment) == 2 * PRICE
+    assert left_to_refund(story.payment) == 0
+    assert story.payment.attention == "refund_exceeds_captured"
+
+
+def test_our_refund_that_a_webhook_reported_without_our_reference_is_counted_once():
+    story = succeeded()
+    story.refund(4_000)
+    story.reports(webhook("refund.succeeded", "re_1", parent="ch_1", minor=4_000))
+
+    story.answers(story.open_call("refund").key, approved("re_1", 4_000))
+
+    assert story.sums()[4] == 4_000
+
+
+def test_a_charge_that_its_provider_cancelled_during_a_refund_or_capture_is_cancelled():
+    story = succeeded()
+    story.refund(100)
+
+    story.reports(webhook("payment.cancelled", reference=story.charge_key))
+
+    assert story.payment.status == "cancelled"
+    assert story.payment.attention == "cancelled_by_provider"
+
+    held_one = authorized()
+    held_one.capture()
+    capture = held_one.newest.key
+    held_one.reports(webhook("payment.cancelled", reference=held_one.charge_key))
+    assert held_one.payment.status == "cancelled"
+    held_one.answers(capture, approved())
+    assert held_one.payment.status == "cancelled"
+    assert len(held_one.txns("stray")) == 1
+    assert held_one.payment.captured_minor == 0
+
+
+def test_a_void_that_did_nothing_yet_is_sent_again_and_moves_nothing():
+    story = succeeded()
+    story.reverse()
+
+    events = story.answers(
+        story.newest.key, Declined(code="operation_pending", retryable=True, conclusive=False)
+    )
+
+    assert events == []
+    assert story.newest.unresolved
+    assert charge_of(story.payment) is not None
+
+
+def test_a_wrong_amount_that_is_being_refunded_is_not_also_voided():
+    story = Story()
+    story.reverse(or_refund=True)
+    story.answers(story.charge_key, approved(minor=PRICE - 1))
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    assert story.newest.verb == "refund"
+
+    refused = story.reverse().refusal
+
+    assert refused is not None
+    assert refused.code == "payment_not_reversible"
