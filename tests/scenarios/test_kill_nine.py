@@ -255,6 +255,7 @@ async def test_a_call_that_was_done_unheard_is_found_and_not_done_again(tmp_path
     # provider knows the key with other parameters, which proves that the first one arrived.
     async with process_rig(tmp_path, find_lag_ms=4_000) as rig:
         await rig.sandbox.fault("hang_after_effect", operation="charge", count=10)
+        await rig.sandbox.fault("webhook_drop", count=10)
         gateway = await rig.serve()
         answers = await asyncio.gather(*(gateway.pay(f"k{n}") for n in range(10)))
         await until(rig.sandbox.ledger, lambda lines: len(lines) == 10)
