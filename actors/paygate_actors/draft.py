@@ -108,6 +108,7 @@ class Draft:
         origin: Origin,
         by: str,
         amount_minor: int,
+        currency: str | None = None,
         status: TransactionStatus = "pending",
         provider: str | None = None,
         provider_txn_id: str | None = None,
@@ -117,7 +118,7 @@ class Draft:
         key: e.RequestKey | None = None,
         fact_at_us: int | None = None,
     ) -> str:
-        """Open a transaction beside the payment's own; its id."""
+        """Open a transaction beside the payment's own, in its currency by default; its id."""
         number = len(self.payment.txns)
         transaction_id = _transaction_id(self._id, number=number, at_us=self.at_us)
         self.add(
@@ -127,7 +128,7 @@ class Draft:
                 origin=origin,
                 by=by,
                 amount_minor=amount_minor,
-                currency=self.payment.created.currency,
+                currency=currency or self.payment.created.currency,
                 status=status,
                 provider=provider,
                 provider_txn_id=provider_txn_id,

@@ -37,7 +37,11 @@ def said(
 def reported(draft: Draft, event: ProviderEvent, provider: str, ctx: Context) -> None:
     """What a verified webhook reports. An event that concerns nothing here changes nothing."""
     if not any(call.provider == provider for call in draft.payment.calls):
-        return  # whoever it names, another account's word is not about this payment's money
+        # Another account's word is not about this payment's money. But where nobody was ever
+        # called, somebody reports a charge that we never made: a person should know.
+        if not draft.payment.calls:
+            draft.attend("event_of_no_call", event.event_id)
+        return
     call = _bind(draft.payment, event, provider)
     if event.event_type in CHARGE_EVENTS and call is not None:
         call = _meant(draft.payment, call, event)
@@ -58,11 +62,12 @@ def passed(draft: Draft, ctx: Context) -> None:
     late = payment.expires_at_us is not None and ctx.now_us >= payment.expires_at_us
     if late and open_txn(payment, "reverse", "capture") is None:
         _expired(draft)
-    doubtful = [call for call in draft.payment.calls if call.in_doubt]
-    if payment.attention == "in_doubt" and not doubtful:
+    # A call that nobody answers, and one that the provider keeps refusing to look at.
+    unclear = [call for call in draft.payment.calls if call.in_doubt or call.state == "open"]
+    if payment.attention == "in_doubt" and not unclear:
         draft.add(e.AttentionCleared())
     if draft.payment.attention is None and any(
-        ctx.now_us - call.started_at_us >= ctx.in_doubt_flag_us for call in doubtful
+        ctx.now_us - call.started_at_us >= ctx.in_doubt_flag_us for call in unclear
     ):
         draft.attend("in_doubt")
 
@@ -87,12 +92,7 @@ def correct(
     if txn is None:
         return Answer(refusal=Refusal(code="transaction_not_found", detail="No such transaction."))
     if txn.status != "pending":
-        return Answer(
-            refusal=Refusal(
-                code="illegal_transition",
-                detail=f"A transaction that is {txn.status} is final.",
-            )
-        )
+        return Answer(refusal=_final(txn.status))
     call = call_to_ask(draft.payment, txn)
     if fresh is not None and call is not None:
         said(draft, call, fresh, ctx)
@@ -107,6 +107,11 @@ def correct(
                 detail="The provider's answer does not agree with this status.",
             )
         )
+    if settled.asserted is not None:
+        # It is shown as final already; only the provider's word moves it now.
+        if settled.asserted == command.status:
+            return Answer(transaction_id=txn.id)
+        return Answer(refusal=_final(settled.asserted))
     draft.add(
         e.StatusAsserted(
             transaction_id=txn.id,
@@ -121,6 +126,10 @@ def correct(
 def call_to_ask(payment: Payment, txn: Txn) -> Call | None:
     """The newest call made for the transaction."""
     return next((call for call in reversed(payment.calls) if call.transaction_id == txn.id), None)
+
+
+def _final(status: TransactionStatus) -> Refusal:
+    return Refusal(code="illegal_transition", detail=f"A transaction that is {status} is final.")
 
 
 def _bind(payment: Payment, event: ProviderEvent, provider: str) -> Call | None:
@@ -193,15 +202,16 @@ def _provider_refund(draft: Draft, event: ProviderEvent, provider: str) -> None:
             _settle(draft, known.id, status, event)
             draft.attend("refunded_by_provider" if status == "success" else "refund_failed")
         return
-    if event.amount is None:
-        draft.attend("refund_without_amount", event.event_id)
-        return
-    minor = event.amount.minor
+    # One that does not say how much may have been all that was left.
+    left = Money(left_to_refund(payment), payment.created.currency)
+    amount = event.amount or left
     if status == "failed":
         pass  # kept, so that an older success that comes later is known to be over
-    elif event.amount.currency != payment.created.currency:
+    elif event.amount is None:
+        draft.attend("refund_without_amount", event.event_id)
+    elif amount.currency != payment.created.currency:
         draft.attend("amount_mismatch", event.event_id)
-    elif minor > left_to_refund(payment):
+    elif amount.minor > left.minor:
         draft.attend("refund_exceeds_captured", event.event_id)
     else:
         draft.attend("refunded_by_provider", event.event_id)
@@ -209,7 +219,8 @@ def _provider_refund(draft: Draft, event: ProviderEvent, provider: str) -> None:
         "refund",
         origin="provider",
         by=f"provider:{provider}",
-        amount_minor=minor,
+        amount_minor=amount.minor,
+        currency=amount.currency,
         provider=provider,
         provider_txn_id=event.provider_txn_id,
         reason=event.reason,

@@ -51,7 +51,7 @@ def follow_up_said(
         case Declined():
             if call.unresolved:
                 _not_done(draft, call, outcome, ctx, at_us)
-            elif call.verb == "refund" and call.state == "approved":
+            elif call.verb == "refund" and call.state == "approved" and outcome.conclusive:
                 _refund_bounced(draft, call, outcome, at_us)
         case Pending():
             if call.state == "open":

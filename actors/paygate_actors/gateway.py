@@ -252,10 +252,8 @@ class Gateway:
         """Write what waits, stop the actors, close adapters and store. Open calls are recovered."""
         self.drain()
         await self._calls_end()
-        with suppress(EngineError):
-            await self.journal.drain()
+        await self.system.stop_all(last=self.journal.drain)
         await self._root.stop()
-        await self.system.stop_all()
         for adapter in self._adapters.values():
             await adapter.close()
         await self.store.close()

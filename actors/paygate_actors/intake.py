@@ -50,8 +50,8 @@ from paygate_engine.region import Region
 from paygate_engine.stores.base import Document, Store
 from paygate_engine.system import ActorSystem
 
-# Scoring takes microseconds; an actor that is being restarted is not waited for.
-FRAUD_S: Final = 0.5
+# Scoring takes microseconds, but a burst waits for its turn; longer than this the actor is down.
+FRAUD_S: Final = 2.0
 # A payment's first commit waits for the disk and for the groups before it.
 CREATE_S: Final = 15.0
 # Another node may take a key between our look and our commit; then we look again.

@@ -174,22 +174,31 @@ class ProviderPool(LoopActor):
     async def _run(self, job: Perform | LookUp, asker: LoopFuture[Any] | None) -> None:
         clock = self.system.clock
         started_s = clock.monotonic_s()
-        outcome: Outcome = Unknown(reason="reset", detail="the call was cut short")
+        try:
+            outcome = await self._outcome(job)
+        finally:
+            self._calls.difference_update((asyncio.current_task(),))
+            if not self._calls and not self._queue:
+                self.idle.set()
+        self.breaker.record(well=_well(outcome), seconds=clock.monotonic_s() - started_s)
+        self._answer(job, asker, outcome)
+        self._next()
+
+    async def _outcome(self, job: Perform | LookUp) -> Outcome:
         try:
             async with asyncio.timeout(self.provider.capabilities.deadline_s + GRACE_S):
                 outcome = await self._call(job)
         except TimeoutError:
-            outcome = Unknown(reason="timeout", detail="the adapter overran its deadline")
+            return Unknown(reason="timeout", detail="the adapter overran its deadline")
         except Exception as error:  # noqa: BLE001  # an adapter's bug must not lose a payment
             # What it did before it failed is not known. No traceback: its frames hold the card.
             _log.error("adapter_failed", provider=self.provider.id, error=type(error).__name__)
-        finally:
-            self._calls.difference_update((asyncio.current_task(),))
-            self.breaker.record(well=_well(outcome), seconds=clock.monotonic_s() - started_s)
-            self._answer(job, asker, outcome)
-            self._next()
-            if not self._calls:
-                self.idle.set()
+            return Unknown(reason="reset", detail="the adapter failed")
+        # An adapter may be somebody else's, and untyped.
+        if isinstance(outcome, Outcome):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return outcome
+        _log.error("adapter_answers_nonsense", provider=self.provider.id)
+        return Unknown(reason="garbage", detail="the adapter gave no outcome")
 
     def _next(self) -> None:
         now_s = self.system.clock.monotonic_s()
@@ -199,6 +208,8 @@ class ProviderPool(LoopActor):
                 self._answer(waiting.job, waiting.asker, unsent(waiting.job))
             else:
                 self._start(waiting.job, waiting.asker)
+        if not self._calls:
+            self.idle.set()
 
     def _answer(
         self, job: Perform | LookUp, asker: LoopFuture[Any] | None, outcome: Outcome

@@ -70,6 +70,10 @@ def expected_by_us(payment: Payment) -> int | None:
 
 
 def _sum(payment: Payment, type: str, statuses: tuple[str, ...]) -> int:  # noqa: A002
+    # What a provider reports in another currency is booked as such, and adds to nothing.
+    currency = payment.created.currency
     return sum(
-        txn.amount_minor for txn in payment.txns[1:] if txn.type == type and txn.status in statuses
+        txn.amount_minor
+        for txn in payment.txns[1:]
+        if txn.type == type and txn.status in statuses and txn.currency == currency
     )

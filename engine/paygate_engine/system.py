@@ -13,7 +13,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import pykka
@@ -82,6 +82,7 @@ class ActorSystem:
         self._head_since_s = 0.0
         self._mark_s = 0.0
         self._mark_left = 0
+        self._stopped = False
         self._by_hand = isinstance(clock, ManualClock)
         if isinstance(clock, ManualClock):
             clock.watch(self.tick)
@@ -118,13 +119,15 @@ class ActorSystem:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._stopped:
+            return
         if self._wheel.fire(self.clock.monotonic_s()):
             self.loop.call_soon(self.tick)
         else:
             self._arm_timer()
 
     def _arm_timer(self) -> None:
-        if self._by_hand:
+        if self._by_hand or self._stopped:
             return
         due_s = self._wheel.next_due_s()
         if due_s is None:
@@ -288,11 +291,17 @@ class ActorSystem:
         if self._on_fatal is not None:
             self._on_fatal(error)
 
-    async def stop_all(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    async def stop_all(
+        self,
+        *,
+        timeout_s: float = STOP_TIMEOUT_S,
+        last: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Stop every light actor, the youngest first, each after what is in its inbox.
 
-        Whoever is not done within `timeout_s` in all is ended as it stands; then all tasks are
-        cancelled: whoever owns one that must end by itself (a journal) drains it before.
+        Whoever is not done within `timeout_s` in all is ended as it stands. Then `last` is
+        awaited: what the actors left behind must come to its end by itself (a journal). Then all
+        tasks are cancelled. Timers fire no more.
         """
         end_s = self.loop.time() + timeout_s
         for cell in reversed(list(self.cells.values())):
@@ -301,10 +310,14 @@ class ActorSystem:
             elif cell.alive:
                 left_s = end_s - self.loop.time()
                 await _stop_within(cell, left_s)
+        if last is not None:
+            await last()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Timers that are still set would wake entities of a system that has none any more.
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from paygate_actors.audit import HEADS_FILE, published
@@ -11,6 +12,7 @@ from paygate_actors.vault import Vault
 from paygate_actors.vault_keys import KeysRefused, known_keys
 from paygate_engine import chain
 from paygate_engine.heads import BadHead
+from paygate_engine.stores.base import AuditRow
 from paygate_engine.stores.sqlite import SqliteStore
 from paygate_http.configure import ConfigInvalid, load
 from paygate_http.process import Exit
@@ -54,6 +56,20 @@ async def _verify(folder: Path, heads: dict[int, bytes]) -> chain.Head | chain.F
     store = SqliteStore(folder, KINDS, read_only=True)
     await store.open()
     try:
-        return await chain.verify(chain.rows_of(store), store.read_stream, heads)
+        # Counted first: a running server adds both, and adds them together.
+        events = await store.event_count()
+        covered = 0
+
+        async def rows() -> AsyncIterator[AuditRow]:
+            nonlocal covered
+            async for row in chain.rows_of(store):
+                covered += row.events
+                yield row
+
+        found = await chain.verify(rows(), store.read_stream, heads)
+        if isinstance(found, chain.Head) and covered < events:
+            text = f"{events} events are stored, and the rows cover {covered}: rows were cut off"
+            return chain.Fault(n=found.n + 1, text=text)
+        return found
     finally:
         await store.close()

@@ -34,12 +34,17 @@ def create(flags: FolderFlags, new: NewKey) -> Exit:
 
 
 def show(flags: FolderFlags, *, as_json: bool) -> Exit:
-    """Print all keys as a table, or one JSON object a line; no digests."""
+    """Print all keys: a table, lines with tabs into a pipe, or JSON lines; no digests."""
     keys = asyncio.run(_at_desk(flags, lambda desk: desk.list(), must_exist=True))
     rows = [_row(key) for key in keys]
     if as_json:
         for row in rows:
             sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+        return Exit.DRAINED
+    if not sys.stdout.isatty():
+        # For other programs: a line for each key, fields parted by tabs, nothing folded.
+        for row in rows:
+            sys.stdout.write("\t".join(text or "" for text in row.values()) + "\n")
         return Exit.DRAINED
     table = Table()
     for name in ("id", "role", "merchant", "label", "created", "revoked"):

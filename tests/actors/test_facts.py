@@ -30,10 +30,10 @@ from payment_cases import (
 )
 
 from paygate_actors import events as e
-from paygate_actors.outcomes import Outcome
+from paygate_actors.outcomes import Declined, Outcome
 from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_actors.states import FINAL, TRANSITIONS
-from paygate_actors.sums import disputed, left_to_refund
+from paygate_actors.sums import disputed, in_doubt, left_to_refund
 from paygate_actors.views import payment_view
 
 
@@ -157,13 +157,47 @@ def test_a_refund_by_the_provider_is_booked_even_beyond_the_limit():
     assert left_to_refund(story.payment) == 0
 
 
-def test_a_refund_by_the_provider_without_an_amount_calls_a_person():
+def test_a_refund_by_the_provider_without_an_amount_may_have_been_all_that_was_left():
     story = succeeded()
 
     story.reports(webhook("refund.succeeded", "re_p", parent="ch_1"))
 
+    (refund,) = story.txns("refund")
     assert story.payment.attention == "refund_without_amount"
-    assert story.txns("refund") == []
+    assert (refund.amount_minor, refund.status) == (PRICE, "success")
+    assert left_to_refund(story.payment) == 0
+
+
+def test_a_refund_by_the_provider_in_another_currency_is_booked_as_such_and_adds_to_nothing():
+    story = succeeded()
+
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=300, currency="JPY"))
+
+    (refund,) = story.txns("refund")
+    assert story.payment.attention == "amount_mismatch"
+    assert (refund.amount_minor, refund.currency) == (300, "JPY")
+    assert left_to_refund(story.payment) == PRICE
+
+
+def test_a_charge_reported_for_a_payment_that_was_never_sent_calls_a_person():
+    story = Story(blocked=True)
+
+    story.reports(webhook("payment.succeeded", "ch_9", minor=PRICE))
+
+    assert story.payment.status == "failed"
+    assert story.payment.attention == "event_of_no_call"
+
+
+def test_a_call_that_the_provider_refuses_to_look_at_is_put_before_a_person_in_the_end():
+    story = succeeded()
+    refund_id = story.refund(1).transaction_id
+    refused = Declined(code="too_many_requests", retryable=True, conclusive=False)
+    story.answers(f"{refund_id}-1", refused)
+
+    story.waits(900_000_000)
+
+    assert not in_doubt(story.payment)
+    assert story.payment.attention == "in_doubt"
 
 
 def test_a_failure_that_is_worded_like_a_cancellation_undoes_nothing():

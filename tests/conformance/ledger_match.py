@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from process_rig import Settled, cents
+from gateway_words import cents
+from process_rig import Settled
 
 Row = dict[str, Any]
 

@@ -400,6 +400,13 @@ class StoreSuite:
         assert await store.audit_rows(after_n=1, limit=1) == rows[1:2]
         assert await store.audit_head() == (3, rows[2].hash)
 
+    async def test_events_are_counted_over_all_streams(self, store: Store) -> None:
+        assert await store.event_count() == 0
+        await put(store, Unit(events=(event("a", 1), event("a", 2)), audit=(entry("a"),)))
+        await put(store, Unit(events=(event("b", 1),), audit=(entry("b"),)))
+
+        assert await store.event_count() == 3
+
     async def test_a_row_out_of_turn_is_a_failure(self, store: Store) -> None:
         unit = Unit(audit=(entry("a"),))
         await put(store, unit)

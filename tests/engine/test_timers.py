@@ -94,3 +94,16 @@ async def test_timers_fire_by_the_loop_in_real_time_in_order_of_their_times() ->
     await asyncio.wait_for(done.wait(), 5)
 
     assert fired == ["first", "second"]
+
+
+async def test_timers_of_a_stopped_system_fire_no_more() -> None:
+    clock = ManualClock()
+    system = ActorSystem(loop=asyncio.get_running_loop(), clock=clock, rng=random.Random(1))
+    fired: list[str] = []
+    system.after(1.0, fired.append, "before")
+    await system.stop_all()
+
+    system.after(1.0, fired.append, "after")
+    clock.advance(5.0)
+
+    assert fired == []

@@ -278,6 +278,25 @@ def test_an_audit_whose_newest_rows_were_cut_off_is_found_by_the_published_ends(
     assert (after.returncode, "cut short" in after.stdout) == (1, True)
 
 
+def test_rows_cut_off_after_the_last_published_end_are_found_by_the_events_they_leave(
+    tmp_path: Path,
+):
+    data = tmp_path / "data"
+    with gateway(data) as (process, url):
+        call(f"{url}/api/payments/process", PAYMENT)
+        process.kill()
+        process.wait(ENDS_S)
+    (data / "audit.heads").unlink(missing_ok=True)
+    with sqlite3.connect(data / "journal.db") as database:
+        # From the newest row that covers events on: what is left is a sound chain.
+        database.execute("DELETE FROM audit WHERE n >= (SELECT max(n) FROM audit WHERE events)")
+    database.close()
+
+    after = paygate("audit", "verify", "--data", str(data))
+
+    assert (after.returncode, "rows were cut off" in after.stdout) == (1, True), after.stdout
+
+
 def certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that signs itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from gateway_words import payment, until
 from ledger_match import disagreements
-from process_rig import Answer, GatewayClient, payment, process_rig, until
+from process_rig import Answer, GatewayClient, process_rig
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,9 @@ from typing import Final
 
 import aiohttp
 import pytest
+from gateway_words import payment, until
 from ledger_match import disagreements
-from process_rig import Answer, GatewayClient, ProcessRig, payment, process_rig, until
+from process_rig import Answer, GatewayClient, ProcessRig, process_rig
 
 pytestmark = pytest.mark.slow
 

@@ -14,19 +14,10 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
+from gateway_words import CONFIRM, cents, payment, seed_of, until
 from ledger_match import disagreements
 from msgspec import Struct
-from process_rig import (
-    CONFIRM,
-    Answer,
-    GatewayClient,
-    ProcessRig,
-    cents,
-    payment,
-    process_rig,
-    seed_of,
-    until,
-)
+from process_rig import Answer, GatewayClient, ProcessRig, process_rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

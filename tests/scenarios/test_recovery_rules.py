@@ -353,3 +353,24 @@ async def test_a_pool_that_fails_is_restarted_and_what_it_lost_is_asked_about(tm
         # The call that the failed pool had out came home as well, and is counted once.
         assert rig.gauge('paygate_provider_calls_running{provider="bank"}') == 0
         assert rig.fatal == []
+
+
+async def test_an_adapter_that_raises_or_answers_nonsense_leaves_the_call_in_doubt(tmp_path: Path):
+    """It may have charged before it failed: nothing is concluded, and the pool goes on."""
+
+    def fail(key: str) -> Outcome:
+        raise RuntimeError("a bug of the adapter's")
+
+    def lie(key: str) -> Outcome:
+        return "approved"  # pyright: ignore[reportReturnType]  # an untyped adapter's answer
+
+    async with bank_rig(tmp_path) as rig:
+        for bug in (fail, lie):
+            rig.bank.says["charge"] = bug
+            payment_id = await rig.pay()
+            await rig.until(lambda: rig.gauge("paygate_in_doubt_calls") == 1)
+            rig.bank.says["charge"] = done
+
+            await rig.until_asked()
+
+            await rig.until_status(payment_id, "success")

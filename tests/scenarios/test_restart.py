@@ -7,8 +7,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from gateway_words import payment
 from ledger_match import disagreements
-from process_rig import MERCHANT, GatewayClient, Process, payment, process_rig
+from process_rig import MERCHANT, GatewayClient, Process, process_rig
 
 pytestmark = pytest.mark.slow
 

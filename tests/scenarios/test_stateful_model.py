@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
+from gateway_words import CONFIRM, cents, major, payment, signed
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -25,16 +26,7 @@ from hypothesis.stateful import (
 )
 from ledger_match import disagreements
 from msgspec import Struct
-from process_rig import (
-    CONFIRM,
-    GatewayClient,
-    ProcessRig,
-    cents,
-    major,
-    payment,
-    process_rig,
-    signed,
-)
+from process_rig import GatewayClient, ProcessRig, process_rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

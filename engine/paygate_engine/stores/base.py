@@ -221,6 +221,10 @@ class Store(Protocol):
         """Number and hash of the newest audit row; (0, 32 zero bytes) for an empty chain."""
         ...
 
+    async def event_count(self) -> int:
+        """How many events there are in all streams: an audit holds it against its rows."""
+        ...
+
     async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
         """Delete items done before a time; how many went."""
         ...

@@ -131,6 +131,11 @@ class MemoryStore:
         self._check_open()
         return (self._audit[-1].n, self._audit[-1].hash) if self._audit else _GENESIS
 
+    async def event_count(self) -> int:
+        """How many events there are in all streams."""
+        self._check_open()
+        return sum(map(len, self._streams.values()))
+
     async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
         """Delete items done before a time, the oldest first; how many went."""
         self._check_open()

@@ -153,6 +153,10 @@ class SqliteStore:
         """Number and hash of the newest audit row; (0, 32 zero bytes) for an empty chain."""
         return await self._read(sqlite_read.audit_end)
 
+    async def event_count(self) -> int:
+        """How many events there are in all streams."""
+        return await self._read(sqlite_read.event_count)
+
     async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
         """Delete items done before a time, the oldest first; how many went."""
         return await self._write(

@@ -133,6 +133,12 @@ def audit_end(connection: sqlite3.Connection) -> tuple[int, bytes]:
     return _GENESIS if row is None else (row[0], row[1])
 
 
+def event_count(connection: sqlite3.Connection) -> int:
+    """How many events there are, by the smallest index: the time is that of a walk."""
+    count: int = connection.execute("SELECT count(*) FROM events").fetchone()[0]
+    return count
+
+
 def _index(query: Query, demanded: Mapping[int, str]) -> str:
     """Name the index: left alone, SQLite walks all documents of the kind, newest first."""
     if query.scope is not None:
