@@ -40,6 +40,9 @@ class Stored(Struct, frozen=True, kw_only=True):
     event: ProviderEvent
 
 
+# A provider, and an id that it gave.
+Place = tuple[str, str]
+
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Stored)
 
@@ -61,22 +64,22 @@ class Inbox:
         self._journal = journal
         self._tell = tell
         self._is_active = is_active
-        self._parked: dict[tuple[str, str], dict[str, Stored]] = {}
-        self._parked_since_us: dict[str, int] = {}
+        self._parked: dict[str, _Parked] = {}
+        self._waiting_for: dict[Place, set[str]] = {}
         self.received = 0
         self.repeated = 0
 
     @property
     def parked(self) -> int:
         """How many events wait for a payment that nobody knows yet."""
-        return len(self._parked_since_us)
+        return len(self._parked)
 
     def oldest_parked_s(self) -> float:
         """How long the oldest of them has waited, in seconds; 0 if there is none."""
-        if not self._parked_since_us:
+        if not self._parked:
             return 0.0
         now_us = self._system.clock.now_us()
-        return (now_us - min(self._parked_since_us.values())) / 1_000_000
+        return (now_us - min(each.since_us for each in self._parked.values())) / 1_000_000
 
     async def take(self, provider: str, event: ProviderEvent) -> None:
         """Store a verified event; returns when it is durable. One seen before has no effect.
@@ -107,9 +110,10 @@ class Inbox:
 
     def appeared(self, provider: str, provider_txn_id: str) -> None:
         """A payment knows this provider id now: bring it what waited for that."""
-        for item_id, stored in self._parked.pop((provider, provider_txn_id), {}).items():
-            since_us = self._parked_since_us.pop(item_id, self._system.clock.now_us())
-            self._system.spawn_task(self._deliver(item_id, stored, since_us))
+        for item_id in tuple(self._waiting_for.get((provider, provider_txn_id), ())):
+            parked = self._unpark(item_id)
+            if parked is not None:
+                self._system.spawn_task(self._deliver(item_id, parked.stored, parked.since_us))
 
     async def recover(self) -> None:
         """Bring everything that is not done to its payment, again."""
@@ -127,26 +131,36 @@ class Inbox:
             items = await self._store.waiting(INBOX, after_id=after, limit=SWEEP_PAGE)
             for item in items:
                 if item.at_us < before_us:
-                    self._unpark(item)
+                    self._unpark(item.id)
                     await self._deliver(item.id, _decoder.decode(item.body), item.at_us)
             if len(items) < SWEEP_PAGE:
                 return
             after = items[-1].id
 
-    def _unpark(self, item: Item) -> None:
-        if self._parked_since_us.pop(item.id, None) is None:
-            return
-        for place, waiting in list(self._parked.items()):
-            if waiting.pop(item.id, None) is not None and not waiting:
-                del self._parked[place]
+    def _park(self, item_id: str, stored: Stored, since_us: int) -> None:
+        self._parked[item_id] = _Parked(stored=stored, since_us=since_us)
+        for place in _places(stored):
+            self._waiting_for.setdefault(place, set()).add(item_id)
+
+    def _unpark(self, item_id: str) -> "_Parked | None":
+        parked = self._parked.pop(item_id, None)
+        if parked is None:
+            return None
+        for place in _places(parked.stored):
+            waiting = self._waiting_for[place]
+            waiting.discard(item_id)
+            if not waiting:
+                del self._waiting_for[place]
+        return parked
 
     async def _deliver(self, item_id: str, stored: Stored, since_us: int) -> None:
         payment_id = await self._payment_of(stored)
         if payment_id is None:
-            place = (stored.provider, stored.event.provider_txn_id)
-            self._parked.setdefault(place, {})[item_id] = stored
-            self._parked_since_us[item_id] = since_us
-            return
+            self._park(item_id, stored, since_us)
+            # It may have appeared while we looked.
+            payment_id = await self._payment_of(stored)
+            if payment_id is None or self._unpark(item_id) is None:
+                return
         message = Reported(provider=stored.provider, item_id=item_id, event=stored.event)
         try:
             self._tell(payment_id, message)
@@ -164,10 +178,19 @@ class Inbox:
                 document = await self._store.read_document(TRANSACTION, transaction_id)
                 if document is not None:
                     return read_transaction(document).payment_id
-        for named in (event.provider_txn_id, event.parent_txn_id):
-            if named:
-                link = (charge_link(stored.provider), named)
-                query = Query(kind=TRANSACTION, link=link, limit=1)
-                for document in await self._store.query(query):
-                    return read_transaction(document).payment_id
+        for provider, named in _places(stored):
+            query = Query(kind=TRANSACTION, link=(charge_link(provider), named), limit=1)
+            for document in await self._store.query(query):
+                return read_transaction(document).payment_id
         return None
+
+
+class _Parked(Struct, frozen=True, kw_only=True):
+    stored: Stored
+    since_us: int
+
+
+def _places(stored: Stored) -> list[Place]:
+    # Under its own id, and under that of the charge it belongs to: either may be known first.
+    named = dict.fromkeys((stored.event.provider_txn_id, stored.event.parent_txn_id))
+    return [(stored.provider, name) for name in named if name]
