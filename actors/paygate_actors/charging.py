@@ -22,7 +22,7 @@ from paygate_actors.outcomes import (
     Unknown,
     UnknownReason,
 )
-from paygate_actors.record import STRAY, Call, Payment, Txn, is_stray
+from paygate_actors.record import Call, Payment, Txn, is_stray
 from paygate_actors.sums import charge_of, open_txn
 
 FRAUD_BLOCKED = Failure(code="fraud_blocked", message="The fraud rules block this payment.")
@@ -161,7 +161,8 @@ def book_stray(draft: Draft, call: Call, said: Approved) -> None:
         origin="system",
         by="system",
         amount_minor=said.amount.minor,
-        reason=f"{STRAY} {stray_id}",
+        reason=f"stray {stray_id}",
+        stray_id=stray_id,
     )
     # A capture too many on a charge that stands is given back by itself, not with the charge.
     stands = not call.charges and draft.payment.status == "success"
@@ -237,6 +238,8 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         return
     if open_txn(draft.payment, "capture") is not None:
         return  # our own capture is about to say what became of it
+    if draft.payment.captured_minor:
+        return  # our own capture has said so, with another amount, and is being undone
     minor = said.amount.minor
     transaction_id = draft.open_transaction(
         "capture",

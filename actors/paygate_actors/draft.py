@@ -117,6 +117,7 @@ class Draft:
         or_refund: bool = False,
         key: e.RequestKey | None = None,
         fact_at_us: int | None = None,
+        stray_id: str | None = None,
     ) -> str:
         """Open a transaction beside the payment's own, in its currency by default; its id."""
         number = len(self.payment.txns)
@@ -137,6 +138,7 @@ class Draft:
                 or_refund=or_refund,
                 key=key,
                 fact_at_us=fact_at_us,
+                stray_id=stray_id,
             )
         )
         return transaction_id

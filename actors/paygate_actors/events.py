@@ -138,7 +138,8 @@ class TransactionOpened(Recorded, frozen=True, kw_only=True):
     """A movement of money beside the payment's first: asked for, or reported by the provider.
 
     `requested_minor` is what the request said (None: the default), kept to name differences.
-    `fact_at_us` is the provider's own time of what it reported.
+    `fact_at_us` is the provider's own time of what it reported. `stray_id` is the stray that it
+    is about, where it is not about the payment's own money.
     """
 
     id: str
@@ -155,6 +156,7 @@ class TransactionOpened(Recorded, frozen=True, kw_only=True):
     or_refund: bool = False
     key: RequestKey | None = None
     fact_at_us: int | None = None
+    stray_id: str | None = None
 
 
 class TransactionSettled(Recorded, frozen=True, kw_only=True):

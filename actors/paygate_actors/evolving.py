@@ -252,6 +252,7 @@ def _opened(event: e.TransactionOpened, at_us: int) -> Txn:
         or_refund=event.or_refund,
         key=event.key,
         fact_at_us=event.fact_at_us,
+        stray_id=event.stray_id,
     )
 
 

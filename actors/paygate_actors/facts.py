@@ -202,8 +202,10 @@ def _provider_refund(draft: Draft, event: ProviderEvent, provider: str) -> None:
             _settle(draft, known.id, status, event)
             draft.attend("refunded_by_provider" if status == "success" else "refund_failed")
         return
+    stray = _stray_of(payment, event, provider)
     # One that does not say how much may have been all that was left.
-    left = Money(left_to_refund(payment), payment.created.currency)
+    whole = left_to_refund(payment) if stray is None else stray.amount_minor
+    left = Money(whole, payment.created.currency)
     amount = event.amount or left
     if status == "failed":
         pass  # kept, so that an older success that comes later is known to be over
@@ -224,8 +226,23 @@ def _provider_refund(draft: Draft, event: ProviderEvent, provider: str) -> None:
         provider=provider,
         provider_txn_id=event.provider_txn_id,
         reason=event.reason,
+        stray_id=None if stray is None else stray.id,
     )
     _settle(draft, refund_id, status, event)
+
+
+def _stray_of(payment: Payment, event: ProviderEvent, provider: str) -> Txn | None:
+    named = (event.provider_txn_id, event.parent_txn_id)
+    if provider == payment.provider and payment.provider_txn_id in named and payment.captured_minor:
+        return None  # a capture too many is a stray on the charge that stands
+    return next(
+        (
+            txn
+            for txn in payment.txns
+            if txn.type == "stray" and txn.provider == provider and txn.provider_txn_id in named
+        ),
+        None,
+    )
 
 
 def _refund_known(
@@ -289,7 +306,10 @@ def _dispute(draft: Draft, event: ProviderEvent, provider: str) -> None:
 def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str:
     payment = draft.payment
     # It may overtake the news of the capture that it disputes.
+    stray = _stray_of(payment, event, provider)
     whole = payment.captured_minor or payment.created.amount_minor
+    if stray is not None:
+        whole = stray.amount_minor
     minor = event.amount.minor if event.amount is not None else whole
     if event.amount is not None and event.amount.currency != payment.created.currency:
         draft.attend("amount_mismatch", event.event_id)
@@ -303,6 +323,7 @@ def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str:
         provider_txn_id=event.provider_txn_id,
         reason=event.reason,
         fact_at_us=event.at_us,
+        stray_id=None if stray is None else stray.id,
     )
 
 
@@ -331,4 +352,5 @@ def _won_back(draft: Draft, lost: Txn, event: ProviderEvent, provider: str) -> N
         provider=provider,
         provider_txn_id=event.provider_txn_id,
         reason=lost.id,
+        stray_id=lost.stray_id,
     )

@@ -233,8 +233,9 @@ def key_reused(fields: list[str]) -> Refusal:
 
 
 def _disputed(payment: Payment) -> bool:
-    taken = [txn for txn in payment.txns if txn.type == "chargeback"]
-    won_back = sum(txn.type == "chargeback_reversal" for txn in payment.txns)
+    own = [txn for txn in payment.txns if not txn.of_stray]
+    taken = [txn for txn in own if txn.type == "chargeback"]
+    won_back = sum(txn.type == "chargeback_reversal" for txn in own)
     return sum(txn.status in ("pending", "success") for txn in taken) > won_back
 
 

@@ -94,7 +94,7 @@ def unit(
             Event(stream=payment.id, seq=number, at_us=at_us, kind=kind, body=body)
             for number, (kind, body) in enumerate(map(e.encode, draft.events), start=seq + 1)
         ),
-        documents=(*_documents(draft.before, payment), *extra),
+        documents=(*documents(draft.before, payment), *extra),
         claims=() if claim is None else (claim,),
         done=done,
         wakes=() if wake is None else (wake,),
@@ -175,7 +175,8 @@ def charge_link(provider: str) -> str:
     return f"at {provider}"
 
 
-def _documents(before: Payment | None, payment: Payment) -> tuple[Document, ...]:
+def documents(before: Payment | None, payment: Payment) -> tuple[Document, ...]:
+    """The documents that change from `before` (None: all of them) to the payment as it is now."""
     created = payment.created
     links: tuple[tuple[str, str], ...] = ()
     if before is None:
@@ -205,9 +206,13 @@ def _documents(before: Payment | None, payment: Payment) -> tuple[Document, ...]
 
 def _transaction(payment: Payment, txn: Txn) -> Document:
     view = transaction_view(payment, txn)
-    links = [("payment_id", payment.id)]
+    links = {("payment_id", payment.id): None}
     if view.provider is not None and view.provider_txn_id is not None:
-        links.append((charge_link(view.provider), view.provider_txn_id))
+        links[charge_link(view.provider), view.provider_txn_id] = None
+    # Also every attempt that was declined: its provider may yet say otherwise, by that id alone.
+    for call in payment.calls:
+        if call.transaction_id == txn.id and call.provider_txn_id is not None:
+            links[charge_link(call.provider), call.provider_txn_id] = None
     return Document(
         kind=TRANSACTION,
         id=txn.id,

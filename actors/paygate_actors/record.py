@@ -4,7 +4,7 @@ What can be derived from these is derived (`sums.py`), never kept. How events be
 `evolving.py`'s business.
 """
 
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -13,9 +13,6 @@ from paygate_actors.messages import Failure, Origin, TransactionStatus, Transact
 from paygate_actors.states import Status
 
 CallState = Literal["open", "action", "pending", "approved", "declined"]
-
-# How the reason of a stray's reversal begins: it never moves the payment itself.
-STRAY: Final = "stray"
 
 UNRESOLVED: frozenset[CallState] = frozenset({"open", "action", "pending"})
 
@@ -74,12 +71,12 @@ class Txn(Struct, frozen=True, kw_only=True, gc=False):
     key: e.RequestKey | None = None
     asserted: TransactionStatus | None = None
     fact_at_us: int | None = None
+    stray_id: str | None = None
 
     @property
     def of_stray(self) -> bool:
-        """Whether it gives a stray back: no business of the payment's own money."""
-        ours = self.type == "reverse" and self.origin == "system"
-        return ours and (self.reason or "").startswith(STRAY)
+        """Whether it is about a stray: no business of the payment's own money."""
+        return self.stray_id is not None
 
 
 class Payment(Struct, frozen=True, kw_only=True, gc=False):

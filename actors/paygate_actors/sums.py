@@ -75,5 +75,8 @@ def _sum(payment: Payment, type: str, statuses: tuple[str, ...]) -> int:  # noqa
     return sum(
         txn.amount_minor
         for txn in payment.txns[1:]
-        if txn.type == type and txn.status in statuses and txn.currency == currency
+        if txn.type == type
+        and txn.status in statuses
+        and txn.currency == currency
+        and not txn.of_stray
     )

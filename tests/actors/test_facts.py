@@ -407,3 +407,33 @@ def test_a_decline_that_is_reported_before_it_is_answered_fails_over_all_the_sam
 
     assert [call.provider for call in story.payment.calls] == ["a", "b"]
     assert story.payment.status == "processing"
+
+
+# ---------------------------------------------------------------------- about a stray
+
+
+def strayed() -> Story:
+    """The first provider's charge came late: a stray beside the second provider's charge."""
+    story = superseded()
+    story.answers(story.charge_key, approved("ch_b"))
+    story.answers(story.payment.calls[0].key, approved("ch_a"))
+    return story
+
+
+def test_a_refund_of_a_stray_by_its_provider_takes_nothing_from_the_payment():
+    story = strayed()
+
+    story.reports(webhook("refund.succeeded", "re_a", parent="ch_a", minor=4_000))
+
+    refund = story.txns("refund")[-1]
+    assert (refund.amount_minor, refund.origin) == (4_000, "provider")
+    assert left_to_refund(story.payment) == PRICE
+
+
+def test_a_dispute_about_a_stray_hinders_no_refund():
+    story = strayed()
+
+    story.reports(webhook("dispute.opened", "ch_a", minor=PRICE))
+
+    assert disputed(story.payment) == 0
+    assert story.refund(1).refusal is None
