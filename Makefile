@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test check format bench diagram clean
+.PHONY: help setup serve test check format bench sim bite diagram clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,13 @@ format: $(STAMP) ## put every file into the one format
 
 bench: $(STAMP) ## run the benchmarks at full size, one after another, each with its table
 	@set -e; for each in $(BENCHES); do echo "== $$each"; $(BIN)/python $$each; done
+
+SEEDS ?= 1..2000
+sim: $(STAMP) ## live whole worlds in virtual time, on all cores (SEEDS=1..2000)
+	$(BIN)/paygate simulate --seeds $(SEEDS) --jobs $$(nproc) $(ARGS)
+
+bite: $(STAMP) ## plant each classic bug and print after how many worlds it fell
+	$(BIN)/pytest -s tests/simulation/test_planted_bugs.py $(ARGS)
 
 diagram: $(STAMP) ## print the diagram of a payment's states, made from the state table
 	@$(BIN)/python -c 'from paygate_actors.states import diagram; print(diagram(), end="")'

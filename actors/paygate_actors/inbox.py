@@ -47,6 +47,11 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Stored)
 
 
+def read_stored(item: Item) -> Stored:
+    """The event in an item of the inbox."""
+    return _decoder.decode(item.body)
+
+
 class Inbox:
     """Takes events in and brings them to their payments. `tell(payment_id, message)`."""
 
@@ -132,7 +137,7 @@ class Inbox:
             for item in items:
                 if item.at_us < before_us:
                     self._unpark(item.id)
-                    await self._deliver(item.id, _decoder.decode(item.body), item.at_us)
+                    await self._deliver(item.id, read_stored(item), item.at_us)
             if len(items) < SWEEP_PAGE:
                 return
             after = items[-1].id

@@ -15,7 +15,15 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError
 
 from paygate_engine.errors import StoreFailed, StoreRefused
-from paygate_http.flags import FolderFlags, SandboxFlags, ServeFlags, flag
+from paygate_http.flags import (
+    DoctorFlags,
+    FolderFlags,
+    ProveFlags,
+    SandboxFlags,
+    ServeFlags,
+    SimulateFlags,
+    flag,
+)
 from paygate_http.process import Exit, Refused
 
 app = App(
@@ -49,6 +57,30 @@ def sandbox(*, flags: SandboxFlags | None = None) -> int:
     from paygate_http import commands_sandbox
 
     return commands_sandbox.sandbox(flags or SandboxFlags())
+
+
+@app.command
+def simulate(*, flags: SimulateFlags | None = None) -> int:
+    """Live whole worlds of clients, providers and faults in virtual time, by their seeds."""
+    from paygate_http import commands_simulate
+
+    return commands_simulate.simulate(flags or SimulateFlags())
+
+
+@app.command
+def prove(payment: str | None = None, /, *, flags: ProveFlags | None = None) -> int:
+    """Prove a payment, or all: nothing is missing, and nothing was done twice. Reads only."""
+    from paygate_http import commands_prove
+
+    return commands_prove.prove(payment, flags or ProveFlags())
+
+
+@app.command
+def doctor(*, flags: DoctorFlags | None = None) -> int:
+    """Look at a data folder, or a running server, and say what needs a person. Reads only."""
+    from paygate_http import commands_doctor
+
+    return commands_doctor.doctor(flags or DoctorFlags())
 
 
 @keys.command(name="create")

@@ -3,16 +3,15 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from paygate_actors.audit import HEADS_FILE, published
 from paygate_actors.projection import KINDS
+from paygate_actors.proving import walk_chain
 from paygate_actors.vault import Vault
 from paygate_actors.vault_keys import KeysRefused, known_keys
 from paygate_engine import chain
 from paygate_engine.heads import BadHead
-from paygate_engine.stores.base import AuditRow
 from paygate_engine.stores.sqlite import SqliteStore
 from paygate_http.configure import ConfigInvalid, load
 from paygate_http.process import Exit
@@ -26,7 +25,7 @@ def verify(folder: Path, config: Path | None = None) -> Exit:
     `StoreRefused` where the folder holds no gateway's data, `ConfigInvalid` for unusable keys.
     """
     try:
-        heads = _published(folder, config)
+        heads = published_ends(folder, config)
     except BadHead as error:
         sys.stdout.write(f"audit: {folder / HEADS_FILE}: {error}\n")
         return Exit.FAILED
@@ -41,7 +40,11 @@ def verify(folder: Path, config: Path | None = None) -> Exit:
             return Exit.FAILED
 
 
-def _published(folder: Path, config: Path | None) -> dict[int, bytes] | None:
+def published_ends(folder: Path, config: Path | None) -> dict[int, bytes] | None:
+    """The ends that the server published for the folder; None where nobody knows its keys.
+
+    Raises `BadHead` for a forged one, `ConfigInvalid` for unusable keys.
+    """
     settings = load(file=config, environment=os.environ, serves=False).config
     try:
         keys = known_keys(settings.vault, data_dir=folder)
@@ -56,20 +59,6 @@ async def _verify(folder: Path, heads: dict[int, bytes]) -> chain.Head | chain.F
     store = SqliteStore(folder, KINDS, read_only=True)
     await store.open()
     try:
-        # Counted first: a running server adds both, and adds them together.
-        events = await store.event_count()
-        covered = 0
-
-        async def rows() -> AsyncIterator[AuditRow]:
-            nonlocal covered
-            async for row in chain.rows_of(store):
-                covered += row.events
-                yield row
-
-        found = await chain.verify(rows(), store.read_stream, heads)
-        if isinstance(found, chain.Head) and covered < events:
-            text = f"{events} events are stored, and the rows cover {covered}: rows were cut off"
-            return chain.Fault(n=found.n + 1, text=text)
-        return found
+        return await walk_chain(store, heads)
     finally:
         await store.close()

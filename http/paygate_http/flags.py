@@ -117,3 +117,54 @@ class SandboxFlags:
     void_window_s: Annotated[
         int, flag("--void-window-s", "How long after capture it can still void.")
     ] = 86_400
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SimulateFlags:
+    """What is simulated. Exactly one of `seed` and `seeds` is given."""
+
+    seed: Annotated[int | None, flag("--seed", "Live the world of this seed.")] = None
+    seeds: Annotated[str | None, flag("--seeds", "Live the worlds A..B, both included.")] = None
+    faults: Annotated[
+        str | None,
+        flag("--faults", "Only these, by comma (or `none`, or `all`); default: a random half."),
+    ] = None
+    hours: Annotated[float, flag("--hours", "Virtual hours to come to rest in.")] = 72.0
+    trace: Annotated[
+        str | None,
+        flag("--trace", "Print the story of one payment of --seed, by its id or `first`."),
+    ] = None
+    jobs: Annotated[int, flag("--jobs", "Processes to live them in.")] = 1
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ProveFlags:
+    """What is proved, and out of what."""
+
+    all: Annotated[bool, flag("--all", "Every payment of the folder.")] = False
+    books: Annotated[
+        Path | None,
+        flag("--books", "A provider's books, as GET /ledger of the sandbox gives them."),
+    ] = None
+    data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")
+    config: Annotated[
+        Path | None, flag("--config", "TOML file with the vault's keys, for published ends.")
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DoctorFlags:
+    """What is looked at. A key is read from a file: others can read a command line."""
+
+    data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")
+    config: Annotated[
+        Path | None, flag("--config", "TOML file with the vault's keys, for published ends.")
+    ] = None
+    url: Annotated[str | None, flag("--url", "Also ask the server that runs there.")] = None
+    key_file: Annotated[
+        Path | None,
+        flag("--key-file", "File with a metrics or operator key; a sandbox has its own."),
+    ] = None

@@ -1,0 +1,1 @@
+"""The gateway in a simulated world: production code, virtual time, seeded faults, invariants."""

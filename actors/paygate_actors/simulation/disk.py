@@ -1,0 +1,171 @@
+"""The disk: it outlives processes, it is slow, it fails, and it may take a group or lose it.
+
+A process holds a `DiskHandle`; whatever it does after it was killed reaches nobody. A group that
+was being written at that moment is on the disk, or is not: the dice say.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from paygate_actors.projection import KINDS
+from paygate_actors.simulation.faults import Dice
+from paygate_engine.errors import StoreFailed, StoreFull
+from paygate_engine.simulation import Process, VirtualLoop
+from paygate_engine.stores.base import (
+    AuditRow,
+    Claim,
+    Conflict,
+    Document,
+    Event,
+    Item,
+    Query,
+    Unit,
+    Wake,
+)
+from paygate_engine.stores.memory import MemoryStore
+
+# A sync on a good day, and on one when the disk is busy.
+_SYNC_S: Final = (0.0005, 0.01)
+_SLOW_SYNC_S: Final = (0.2, 4.0)
+# A reader's thread takes about this long; it also lets other things happen in between.
+_READ_S: Final = 0.0002
+_FULL_S: Final = (1.0, 30.0)
+
+Committed = Callable[[Sequence[Unit], Sequence[Sequence[AuditRow]]], None]
+
+
+class Disk:
+    """What is durable. `committed` hears of each group at the moment at which it is."""
+
+    def __init__(self, loop: VirtualLoop, dice: Dice, committed: Committed) -> None:
+        self.store = MemoryStore(KINDS)
+        self.full_until_s = 0.0
+        self._loop = loop
+        self._dice = dice
+        self._committed = committed
+
+    async def write(
+        self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
+    ) -> list[Conflict | None]:
+        """Make a group durable, now."""
+        answers = await self.store.commit(units, audit)
+        if not any(answers):
+            self._committed(units, audit)
+        return answers
+
+    def is_full(self) -> bool:
+        """Whether there is no room at the moment."""
+        if self._dice.strikes("disk_full", weight=0.05):
+            self.full_until_s = self._loop.time() + self._dice.between(*_FULL_S)
+        return self._dice.enabled("disk_full") and self._loop.time() < self.full_until_s
+
+
+class DiskHandle:
+    """The disk as one process has it open: a `Store`. `die` ends that process."""
+
+    def __init__(
+        self, disk: Disk, process: Process, *, dice: Dice, die: Callable[[str], None]
+    ) -> None:
+        self._disk = disk
+        self._process = process
+        self._dice = dice
+        self._die = die
+        self._under_way: tuple[Sequence[Unit], Sequence[Sequence[AuditRow]]] | None = None
+
+    async def open(self) -> None:
+        """Open it."""
+        await self._disk.store.open()
+
+    async def close(self) -> None:
+        """Leave it to the next process."""
+
+    async def commit(
+        self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
+    ) -> list[Conflict | None]:
+        """Write and sync a group, or fail at it."""
+        dice, disk = self._dice, self._disk
+        if disk.is_full():
+            raise StoreFull("simulated")
+        self._under_way = units, audit
+        slow = dice.strikes("slow_sync", weight=0.3)
+        await asyncio.sleep(dice.between(*(_SLOW_SYNC_S if slow else _SYNC_S)))
+        if dice.strikes("commit_lost", weight=0.05):
+            self._under_way = None
+            self._die("before the group is on the disk")
+            await self._never()
+        if dice.strikes("sync_failed", weight=0.03):
+            await self._settle()
+            raise StoreFailed("simulated: the sync failed")
+        answers = await disk.write(units, audit)
+        self._under_way = None
+        if dice.strikes("commit_unknown", weight=0.05):
+            self._die("after the group is on the disk, before anybody was told")
+            await self._never()
+        return answers
+
+    async def killed(self) -> None:
+        """The process was killed: what it was writing is there, or it is not."""
+        await self._settle()
+
+    async def read_stream(self, stream: str) -> list[Event]:
+        """All events of a stream."""
+        await self._reading()
+        return await self._disk.store.read_stream(stream)
+
+    async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
+        """The document as committed."""
+        await self._reading()
+        return await self._disk.store.read_document(kind, id)
+
+    async def query(self, query: Query) -> list[Document]:
+        """The page that the query asks for."""
+        await self._reading()
+        return await self._disk.store.query(query)
+
+    async def read_claim(self, name: str) -> Claim | None:
+        """Who holds the name."""
+        await self._reading()
+        return await self._disk.store.read_claim(name)
+
+    async def waiting(self, queue: str, *, after_id: str = "", limit: int = 500) -> list[Item]:
+        """Items that are not done."""
+        return await self._disk.store.waiting(queue, after_id=after_id, limit=limit)
+
+    async def open_streams(self, *, after: str = "", limit: int = 1_000) -> list[Wake]:
+        """Open streams."""
+        await self._reading()
+        return await self._disk.store.open_streams(after=after, limit=limit)
+
+    async def audit_rows(self, *, after_n: int = 0, limit: int = 1_000) -> list[AuditRow]:
+        """The chain, a page at a time."""
+        return await self._disk.store.audit_rows(after_n=after_n, limit=limit)
+
+    async def audit_head(self) -> tuple[int, bytes]:
+        """The end of the chain."""
+        return await self._disk.store.audit_head()
+
+    async def event_count(self) -> int:
+        """How many events there are."""
+        return await self._disk.store.event_count()
+
+    async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
+        """Delete items that were done long ago."""
+        return await self._disk.store.forget(
+            queue=queue, done_before_us=done_before_us, limit=limit
+        )
+
+    async def forget_claims(self, names: Sequence[str]) -> None:
+        """Delete claims that bind no more."""
+        await self._disk.store.forget_claims(names)
+
+    async def _reading(self) -> None:
+        await asyncio.sleep(_READ_S * (1.0 + 4.0 * self._dice.rng.random()))
+
+    async def _settle(self) -> None:
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None and self._dice.rng.random() < 0.5:  # noqa: PLR2004 - a coin
+            await self._disk.write(*under_way)
+
+    async def _never(self) -> None:
+        await asyncio.get_running_loop().create_future()

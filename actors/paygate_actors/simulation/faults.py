@@ -1,0 +1,128 @@
+"""What may go wrong in a simulated world, and which of it does, in which seed."""
+
+import random
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+Fault = Literal[
+    # between the gateway and a provider
+    "not_sent",  # no byte of the request left
+    "request_lost",  # it left and never arrived
+    "request_late",  # it arrives long after the gateway stopped waiting
+    "request_doubled",  # it arrives twice
+    "reply_lost",  # it was done, and the answer got lost
+    "reply_slow",
+    "reply_garbage",
+    "reply_swapped",  # the answer to another request
+    # at a provider
+    "too_many_requests",
+    "server_error",  # nothing was done
+    "server_error_stored",  # nothing was done, and the key answers so for ever
+    "outage",  # nothing is answered for minutes
+    "pending",  # it takes its time and says so
+    "wrong_amount",  # it does another amount than was asked for
+    "late_success",  # it declines, and does it after all
+    "refund_bounces",  # a refund that succeeded comes back
+    "provider_refund",  # it refunds by itself
+    "find_lag",  # a look-up does not see for minutes what was done
+    "find_fails",
+    # webhooks
+    "webhook_dropped",
+    "webhook_late",
+    "webhook_doubled",
+    "webhook_bare",  # it names the provider's transaction and nothing else
+    "webhook_early",  # before the reply to the call that it speaks of
+    # the disk
+    "slow_sync",
+    "disk_full",
+    "sync_failed",  # nobody knows what was written
+    "commit_lost",  # the process dies before the group is on the disk
+    "commit_unknown",  # the process dies when it is, and before anybody was told
+    # the process
+    "crash",
+    "crash_in_recovery",
+    "freeze",
+    "long_outage",  # a day passes before it is started again
+    "clock_jump",
+    # the clients
+    "disconnect",
+]
+FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
+
+# Chances of each fault at each occasion: from a quiet day to a day on which little works.
+_INTENSITIES: Final = (0.02, 0.05, 0.1, 0.2)
+CLIENTS_MIN: Final = 5
+CLIENTS_MAX: Final = 50
+HOURS: Final = 72
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Everything that a seed decides before the world begins.
+
+    `calm_s`: how long faults happen. `hours`: how long the world may take to come to rest.
+    """
+
+    seed: int
+    faults: tuple[Fault, ...]
+    intensity: float
+    clients: int
+    calm_s: float
+    hours: float
+    void_window_s: int
+
+
+def seeded(seed: int, what: str) -> random.Random:
+    """Chance for one purpose: what one part draws moves no other's dice."""
+    return random.Random(f"{seed}/{what}")  # noqa: S311 - it must come again, and guards nothing
+
+
+def options_of(
+    seed: int, *, faults: tuple[Fault, ...] | None = None, hours: float = HOURS
+) -> Options:
+    """The options of a seed. A random half of the faults can happen, or those that are named."""
+    rng = seeded(seed, "options")
+    half = sorted(rng.sample(range(len(FAULTS)), len(FAULTS) // 2))
+    # Small worlds are drawn more often: they are quick, and what goes wrong in them is readable.
+    clients = min(rng.randint(CLIENTS_MIN, CLIENTS_MAX), rng.randint(CLIENTS_MIN, CLIENTS_MAX))
+    return Options(
+        seed=seed,
+        faults=tuple(FAULTS[place] for place in half) if faults is None else faults,
+        intensity=rng.choice(_INTENSITIES),
+        clients=clients,
+        calm_s=rng.choice((30.0, 120.0, 600.0)),
+        hours=hours,
+        void_window_s=rng.choice((60, 3_600, 86_400)),
+    )
+
+
+class Dice:
+    """Rolls for faults. After `heal` nothing goes wrong any more. Counts what did."""
+
+    def __init__(self, options: Options) -> None:
+        self.rng = seeded(options.seed, "faults")
+        self.counts: dict[Fault, int] = {}
+        self._options = options
+        self._enabled = frozenset(options.faults)
+        self._healed = False
+
+    def heal(self) -> None:
+        """Let everything work from now on."""
+        self._healed = True
+
+    def strikes(self, fault: Fault, *, weight: float = 1.0) -> bool:
+        """Whether this goes wrong now; `weight` makes it likelier or rarer than others."""
+        if self._healed or fault not in self._enabled:
+            return False
+        if self.rng.random() >= self._options.intensity * weight:
+            return False
+        self.counts[fault] = self.counts.get(fault, 0) + 1
+        return True
+
+    def enabled(self, fault: Fault) -> bool:
+        """Whether this seed has the fault, and the world is not healed."""
+        return not self._healed and fault in self._enabled
+
+    def between(self, low: float, high: float) -> float:
+        """A number of seconds; evenly spread."""
+        return low + (high - low) * self.rng.random()

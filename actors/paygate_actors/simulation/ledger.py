@@ -1,0 +1,255 @@
+"""What is durable, read as it is written, and held against the promises at every commit.
+
+The ledger folds the events of each committed unit by itself. It is told of everything that leaves
+for a provider and of every effect there, so that it can say at once when money moves that no
+durable intent asked for, or moves twice, or moved for a payment that is over.
+"""
+
+from collections.abc import Sequence
+
+from paygate_actors import events as e
+from paygate_actors.evolving import evolve
+from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment, read_transaction
+from paygate_actors.record import Payment, Txn
+from paygate_actors.simulation.books import Charge, Operation
+from paygate_actors.simulation.provider import SimulatedProvider
+from paygate_actors.simulation.tracing import Trace, Violation
+from paygate_actors.views import payment_view, transaction_view
+from paygate_engine.stores.base import AuditRow, Document, Event, Unit
+
+_VERB_OF_PATH = {"captures": "capture", "voids": "void", "refunds": "refund"}
+# A key stands for a day; less what the gateway's clock may be ahead.
+KEY_LIFE_US = 20 * 3_600 * 1_000_000
+_OVER = ("failed", "cancelled")
+# Whole card numbers of the clients: none of them may ever be written.
+CARDS = (
+    b"4242424242424242",
+    b"4000000000000002",
+    b"4000000000009995",
+    b"4000000000000119",
+    b"4000002760003184",
+)
+
+
+class Ledger:
+    """Every payment as committed. Raises `Violation`."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.payments: dict[str, Payment] = {}
+        self.received: set[str] = set()
+        self.done: set[str] = set()
+        self.providers: dict[str, SimulatedProvider] = {}
+        self.events = 0
+        self.newest = ""
+        self._trace = trace
+        self._intents: dict[str, e.CallStarted] = {}
+        self._payment_of: dict[str, str] = {}
+        self._made: dict[str, Event] = {}
+
+    # ------------------------------------------------------------------ commits
+
+    def committed(self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]) -> None:
+        """A group is durable."""
+        for unit, rows in zip(units, audit, strict=True):
+            touched: dict[str, Payment | None] = {}
+            for event in unit.events:
+                touched.setdefault(event.stream, self.payments.get(event.stream))
+                self._fold(event)
+            for item in unit.items:
+                if item.queue == INBOX:
+                    self.received.add(item.id)
+            for done in unit.done:
+                self.done.add(done.id)
+            self._check_audit(unit, rows)
+            self._check_secrets(unit)
+            for payment_id, before in touched.items():
+                self._check_payment(self.payments[payment_id], before, unit)
+
+    def payment_of(self, key: str) -> Payment | None:
+        """The payment that a provider's key was made for."""
+        payment_id = self._payment_of.get(key)
+        return None if payment_id is None else self.payments[payment_id]
+
+    def _fold(self, event: Event) -> None:
+        recorded = e.decode(event.kind, event.body)
+        before = self.payments.get(event.stream)
+        after = evolve(before, recorded, id=event.stream, at_us=event.at_us)
+        self.payments[event.stream] = after
+        self.events += 1
+        self.newest = event.stream
+        about = event.stream
+        self._trace.note(f"recorded: {_told(recorded)}", about=about, detail=event.body)
+        match recorded:
+            case e.PaymentCreated(key=e.RequestKey(derived=False) as key):
+                self._check_key(key.name, event)
+            case e.TransactionOpened(key=e.RequestKey() as key):
+                self._check_key(f"{event.stream} {recorded.type} {key.name}", event)
+            case _:
+                pass
+        if isinstance(recorded, e.CallStarted):
+            self._check_intent(after, recorded)
+            self._intents[recorded.key] = recorded
+            self._payment_of[recorded.key] = event.stream
+        if before is not None and before.status in _OVER and after.status != before.status:
+            raise Violation(
+                "a final payment stays as it is",
+                f"{before.status} became {after.status}",
+                subject=about,
+            )
+
+    def _check_key(self, name: str, event: Event) -> None:
+        """Whoever repeats a request with its key within a day gets what the first one made."""
+        first = self._made.get(name)
+        if first is not None and event.at_us - first.at_us < KEY_LIFE_US:
+            raise Violation(
+                "a key makes one thing",
+                f"{first.stream} {first.seq} and {event.stream} {event.seq}",
+                subject=event.stream,
+            )
+        self._made[name] = event
+
+    def _check_intent(self, payment: Payment, intent: e.CallStarted) -> None:
+        """One intent has one key for life, and no refund is intended beyond what was captured."""
+        if intent.key in self._intents:
+            raise Violation("a key is used once", intent.key, subject=payment.id)
+        if intent.verb != "void":
+            for call in payment.calls:
+                same = (call.transaction_id, call.verb, call.provider) == (
+                    intent.transaction_id,
+                    intent.verb,
+                    intent.provider,
+                )
+                if same and call.key != intent.key:
+                    raise Violation(
+                        "one intent has one key for life",
+                        f"{call.key} and {intent.key}",
+                        subject=payment.id,
+                    )
+        txn = payment.txn(intent.transaction_id)
+        if txn is not None and txn.type == "refund":
+            reserved = _reserved(payment.txns)
+            if reserved > payment.captured_minor:
+                raise Violation(
+                    "no refund beyond what was captured",
+                    f"{reserved} of {payment.captured_minor}",
+                    subject=payment.id,
+                )
+
+    def _check_payment(self, payment: Payment, before: Payment | None, unit: Unit) -> None:
+        documents = {(each.kind, each.id): each for each in unit.documents}
+        main = documents.get((PAYMENT, payment.id))
+        if main is None or read_payment(main) != payment_view(payment):
+            raise Violation("the events fold to the projection", _kinds(unit), subject=payment.id)
+        for txn in payment.txns:
+            self._check_transaction(payment, txn, documents.get((TRANSACTION, txn.id)))
+        over = payment.status in _OVER and (before is None or before.status != payment.status)
+        if over and payment.attention != "amount_mismatch":
+            self._check_nothing_kept(payment)
+
+    def _check_transaction(self, payment: Payment, txn: Txn, document: Document | None) -> None:
+        if document is not None and read_transaction(document) != transaction_view(payment, txn):
+            raise Violation("the events fold to the projection", txn.id, subject=payment.id)
+
+    def _check_nothing_kept(self, payment: Payment) -> None:
+        for charge in self._charges(payment):
+            open_still = charge.status in ("pending", "requires_action")
+            if (charge.kept_minor > 0 or open_still) and not charge.own_doing:
+                raise Violation(
+                    "never failed or cancelled while money may have moved",
+                    f"{payment.status}, but {charge.id} is {charge.status}",
+                    subject=payment.id,
+                )
+
+    def _check_audit(self, unit: Unit, rows: Sequence[AuditRow]) -> None:
+        for stream in dict.fromkeys(event.stream for event in unit.events):
+            count = sum(event.stream == stream for event in unit.events)
+            covered = sum(row.events for row in rows if row.entry.stream == stream)
+            if covered != count:
+                raise Violation(
+                    "the audit covers every event, in its transaction",
+                    f"{covered} of {count}",
+                    subject=stream,
+                )
+
+    def _check_secrets(self, unit: Unit) -> None:
+        bodies = [each.body for each in (*unit.events, *unit.documents, *unit.claims, *unit.items)]
+        if any(number in body for body in bodies for number in CARDS):
+            raise Violation("no card number is written", _kinds(unit))
+
+    # ------------------------------------------------------------------ calls and effects
+
+    def sent(self, provider: str, path: str, key: str, body: bytes) -> None:
+        """A request that may move money leaves: its intent must be durable."""
+        self._trace.note(f"a request leaves for {provider}: {path}", about=key, detail=body)
+        intent = self._intents.get(key)
+        verb = _VERB_OF_PATH.get(path.rpartition("/")[2])
+        if intent is None or intent.provider != provider or (verb and verb != intent.verb):
+            raise Violation("an intent is durable before its call leaves", f"{path} {key}")
+        if verb is None and intent.verb not in ("charge", "authorize"):
+            raise Violation("a call does what was intended", f"{path} {key}")
+
+    def effect(self, provider: str, operation: Operation, charge: Charge) -> None:
+        """Money moved at a provider."""
+        payment = self.payment_of(operation.key)
+        if payment is None:
+            raise Violation("no effect without an intent", f"{operation.verb} {operation.key}")
+        if operation.verb not in ("charge", "authorize") or charge.own_doing:
+            return
+        if payment.status in _OVER:
+            raise Violation(
+                "nothing is charged for a payment that is over",
+                f"{payment.status}, then {operation.key} at {provider}",
+                subject=payment.id,
+            )
+        live = [each for each in self._charges(payment) if each.live and not each.own_doing]
+        if len(live) > 1:
+            raise Violation(
+                "never two charges for one intent",
+                ", ".join(each.id for each in live),
+                subject=payment.id,
+            )
+
+    def _charges(self, payment: Payment) -> list[Charge]:
+        prefix = payment.txns[0].id + "-"
+        return [
+            charge
+            for provider in self.providers.values()
+            for charge in provider.books.of_keys(prefix)
+        ]
+
+
+def _reserved(txns: Sequence[Txn]) -> int:
+    return sum(
+        txn.amount_minor
+        for txn in txns
+        if txn.type == "refund" and txn.status in ("pending", "success")
+    )
+
+
+def _kinds(unit: Unit) -> str:
+    return ", ".join(event.kind for event in unit.events) or "no events"
+
+
+def _told(event: e.PaymentEvent) -> str:
+    """One event in plain words."""
+    match event:
+        case e.PaymentCreated():
+            return f"accepted {event.amount_minor} {event.currency}, {event.capture_method}"
+        case e.CallStarted():
+            return f"will {event.verb} {event.amount_minor} at {event.provider} under {event.key}"
+        case e.CallInDoubt():
+            return f"{event.key} is in doubt: {event.reason}"
+        case e.CallApproved():
+            return f"{event.key} was done: {event.amount_minor} {event.currency}"
+        case e.CallDeclined():
+            return f"{event.key} was declined: {event.failure.code}"
+        case e.Moved():
+            return f"the payment is {event.fact}"
+        case e.TransactionOpened():
+            return f"{event.type} of {event.amount_minor} by {event.by} opened as {event.id}"
+        case e.TransactionSettled():
+            return f"{event.id} is {event.status}"
+        case e.AttentionRaised():
+            return f"a person is called: {event.code}"
+        case _:
+            return e.public_name(event).replace("_", " ")

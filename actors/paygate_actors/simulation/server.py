@@ -1,0 +1,167 @@
+"""The gateway's process in a simulated world: started, killed, frozen, started again.
+
+The production code runs unchanged: `Gateway.start`, `recover`, `drain`, `stop`, and its front.
+"""
+
+import base64
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from paygate_actors.config import Config, Fraud, ProviderConfig, Sandbox, Vault
+from paygate_actors.front_protocol import Front
+from paygate_actors.gateway import Gateway
+from paygate_actors.messages import Refusal
+from paygate_actors.providers.base import Provider
+from paygate_actors.providers.sandbox import SandboxProvider
+from paygate_actors.simulation.clients import LARGE_MINOR
+from paygate_actors.simulation.disk import Disk, DiskHandle
+from paygate_actors.simulation.faults import Dice, Options, seeded
+from paygate_actors.simulation.notices import SECRET
+from paygate_actors.simulation.provider import SimulatedProvider
+from paygate_actors.simulation.tracing import Trace, Violation
+from paygate_actors.simulation.wire import Sent, SimulatedWire
+from paygate_engine.simulation import (
+    Killed,
+    Process,
+    SimulatedClock,
+    SimulatedSystem,
+    VirtualLoop,
+)
+
+T = TypeVar("T")
+
+# The sandbox asks every five seconds for ever; a day of that would drown what matters.
+ASK_S_MAX: Final = 300.0
+PROVIDERS: Final = ("sandbox", "sandbox_backup")
+_VAULT_KEY: Final = base64.b64encode(bytes(range(32))).decode()
+_HASH_KEY: Final = base64.b64encode(bytes(range(32, 64))).decode()
+
+CONFIG: Final = Config(
+    sandbox=Sandbox(enabled=True),
+    fraud=Fraud(velocity=False, review_amount_usd_minor=LARGE_MINOR),
+    vault=Vault(keys=(f"simulated:{_VAULT_KEY}",), fingerprint_key=_HASH_KEY),
+    providers=tuple(
+        ProviderConfig(id=name, kind="sandbox", url="http://simulated.invalid", priority=place)
+        for place, name in enumerate(PROVIDERS, start=1)
+    ),
+)
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is outside of the process and lives on."""
+
+    options: Options
+    loop: VirtualLoop
+    outside: Context
+    clock: SimulatedClock
+    disk: Disk
+    dice: Dice
+    trace: Trace
+    providers: dict[str, SimulatedProvider]
+    sent: Sent
+
+
+class Server:
+    """One life of the gateway's process. `died(why)` is called when it ends by itself."""
+
+    def __init__(self, world: Surroundings, life: int, *, died: Callable[[str], None]) -> None:
+        self.process = Process(world.loop)
+        self.ready = False
+        self._world = world
+        self._life = life
+        self._died = died
+        self._gateway: Gateway | None = None
+        self.handle = DiskHandle(world.disk, self.process, dice=world.dice, die=died)
+
+    async def start(self) -> None:
+        """Start and recover. Raises `Killed`."""
+        await self.process.call(self._start)
+        self.ready = True
+
+    async def ask(self, work: Callable[[Front], Coroutine[Any, Any, T]]) -> T | Refusal:
+        """Ask the front, as the doors do: not before the house is open. Raises `Killed`."""
+        gateway = self._gateway
+        if gateway is None:
+            raise Killed
+        if gateway.front.readiness() is not None:
+            return Refusal(code="not_ready", detail="recovering", retry_after_s=1)
+        return await self.process.call(lambda: work(gateway.front))
+
+    async def stop(self) -> None:
+        """Drain and stop in good order."""
+        gateway = self._gateway
+        if gateway is not None:
+            await self.process.call(gateway.stop)
+        self.process.kill()
+
+    def check(self) -> None:
+        """Whether everything inside went as it should. Raises `Violation`."""
+        gateway = self._gateway
+        if gateway is None or gateway.journal.failed is not None:
+            return
+        stats = gateway.system.stats
+        failed = [kind.__name__ for kind, lives in stats.kinds.items() if lives.failed]
+        if failed:
+            raise Violation("no handler fails", ", ".join(failed))
+        if stats.tasks_failed or gateway.journal.stats.waiter_errors:
+            raise Violation("no task fails", f"{stats.tasks_failed} tasks")
+        if gateway.payments.parked:
+            raise Violation("no payment is parked", ", ".join(gateway.payments.parked))
+
+    @property
+    def waits(self) -> int:
+        """How much is under way inside: calls at providers, webhooks that found no payment."""
+        gateway = self._gateway
+        return 0 if gateway is None else gateway.inbox.parked
+
+    def bury(self) -> None:
+        """Give back what it left in the interpreter. Call it when the loop has stopped."""
+        self.process.kill()
+        self.process.bury()
+        if self._gateway is not None and isinstance(self._gateway.system, SimulatedSystem):
+            self._gateway.system.abandon()
+
+    async def _start(self) -> None:
+        world = self._world
+        seed = world.options.seed
+        order = seeded(seed, f"order in life {self._life}")
+
+        def system(**known: Any) -> SimulatedSystem:
+            return SimulatedSystem(order=order, watch=self._watch, **known)
+
+        self._gateway = gateway = await Gateway.start(
+            CONFIG,
+            loop=world.loop,
+            on_fatal=lambda _: self._died("the journal failed"),
+            clock=world.clock,
+            rng=seeded(seed, f"ids in life {self._life}"),
+            store=self.handle,
+            adapters={name: self._adapter(name) for name in PROVIDERS},
+            system=system,
+            threads=False,
+        )
+        await gateway.recover()
+
+    def _watch(self, key: str, message: object) -> None:
+        self._world.trace.delivered(key, type(message).__name__)
+
+    def _adapter(self, name: str) -> Provider:
+        world = self._world
+        adapter = SandboxProvider(
+            id=name,
+            name=name,
+            url="http://simulated.invalid",
+            webhook_secret=SECRET,
+            client=SimulatedWire(
+                world.providers[name],
+                loop=world.loop,
+                outside=world.outside,
+                dice=world.dice,
+                sent=world.sent,
+            ),
+        )
+        adapter.capabilities = msgspec.structs.replace(adapter.capabilities, ask_max_s=ASK_S_MAX)
+        return adapter

@@ -1,0 +1,219 @@
+"""`paygate doctor`: one screen about a data folder, and about the server that runs on it."""
+
+import asyncio
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.table import Table
+
+from paygate_actors.audit import HEADS_FILE
+from paygate_actors.checkup import Checkup, check_up, troubles
+from paygate_actors.projection import KINDS
+from paygate_engine.clock import SystemClock
+from paygate_engine.errors import Corrupt
+from paygate_engine.heads import BadHead
+from paygate_engine.stores.folder import LOCK_NAME
+from paygate_engine.stores.sqlite import SqliteStore
+from paygate_http.commands_audit import published_ends
+from paygate_http.control import is_served
+from paygate_http.flags import DoctorFlags
+from paygate_http.process import Exit, Refused
+
+# Public: every sandbox has it.
+SANDBOX_KEY: Final = "sk_sandbox_metrics"
+# A server that takes longer to say how it does is not well.
+ASK_S: Final = 10.0
+# Into a pipe: wide enough that no sentence is folded.
+PIPE_WIDTH: Final = 240
+# The end of the key's window is shown for this many calls in doubt, the most urgent first.
+DOUBTS_SHOWN_MAX: Final = 10
+# A key file holds one key.
+_KEY_BYTES_MAX: Final = 1_024
+_CIRCUITS: Final = {0: "closed", 1: "half open", 2: "open"}
+_SHOWN: Final = (
+    "paygate_live_payments",
+    "paygate_journal_backlog",
+    "paygate_webhooks_parked",
+    "paygate_in_doubt_calls",
+)
+# A number over zero, and what it asks of a person.
+_ALARMS: Final = {
+    "paygate_journal_failed": "The journal failed: read the log, see to the disk, and restart.",
+    "paygate_journal_full": "The disk is full: make room; the server goes on by itself.",
+    "paygate_parked_payments": "Payments failed too often and are parked: read the log, restart.",
+    "paygate_audit_broken": "The audit chain is broken: run `paygate audit verify`.",
+}
+
+Rows = list[tuple[str, str]]
+
+
+def doctor(flags: DoctorFlags) -> Exit:
+    """Print the screen; FAILED where something needs a person, each named in a sentence.
+
+    Raises `StoreRefused` where the folder holds no gateway's data, `Refused` for a bad key file.
+    """
+    rows: Rows = [("paygate", version("paygate")), ("Python", platform.python_version())]
+    found: list[str] = []
+    checkup = asyncio.run(_look(flags, rows, found))
+    if checkup is not None:
+        rows += _state(checkup)
+        found += troubles(checkup)
+    if flags.url is not None:
+        mode = None if checkup is None else checkup.mode
+        asyncio.run(_ask(flags.url, _key(flags, mode), rows, found))
+    _print(rows, found)
+    return Exit.FAILED if found else Exit.DRAINED
+
+
+async def _look(flags: DoctorFlags, rows: Rows, found: list[str]) -> Checkup | None:
+    folder = flags.data
+    store = SqliteStore(folder, KINDS, read_only=True)
+    await store.open()
+    try:
+        bug = "WAL-reset bug: let no other program write to it" if store.wal_reset_bug else "sound"
+        rows.append(("SQLite", f"{store.sqlite_version} ({bug})"))
+        free = shutil.disk_usage(folder).free
+        rows.append(("folder", f"{folder} ({_mib(_size(folder))}; {_mib(free)} free)"))
+        rows.append(("server", _server(folder)))
+        newest = _published(flags, rows, found)
+        now_us = SystemClock().now_us()
+        return await check_up(store, now_us=now_us, published_n=newest, free_bytes=free)
+    except Corrupt as error:
+        found.append(f"The journal is damaged ({error}): restore a backup.")
+        return None
+    finally:
+        await store.close()
+
+
+def _published(flags: DoctorFlags, rows: Rows, found: list[str]) -> int | None:
+    try:
+        heads = published_ends(flags.data, flags.config)
+    except BadHead as error:
+        found.append(f"{HEADS_FILE} was changed by somebody: {error}.")
+        return None
+    newest = max(heads, default=None) if heads else None
+    text = "keys not known: give --config" if heads is None else f"{newest or 'none'}"
+    rows.append(("newest published end", text))
+    return newest
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _server(folder: Path) -> str:
+    if not is_served(str(folder)):
+        return "none runs"
+    holder = (folder / LOCK_NAME).read_text(errors="replace").strip()
+    return f"runs (pid {holder})"
+
+
+def _state(found: Checkup) -> Iterator[tuple[str, str]]:
+    statuses = ", ".join(f"{count:,} {name}" for name, count in sorted(found.by_status.items()))
+    yield "mode", found.mode or "no stamp"
+    yield "payments", statuses or "none"
+    yield "open payments", f"{found.open_payments:,}"
+    sums = ", ".join(str(money) for money in found.in_doubt().values())
+    yield "in doubt", f"{len(found.doubts):,} calls, {sums}" if found.doubts else "none"
+    urgent = sorted(found.doubts, key=lambda doubt: doubt.since_us)[:DOUBTS_SHOWN_MAX]
+    for doubt in urgent:
+        age = _span(found.now_us - doubt.since_us)
+        left_us = doubt.left_us(found.now_us)
+        ends = f"ends in {_span(left_us)}" if left_us > 0 else "has ended"
+        yield f"  {doubt.payment_id}", f"{doubt.amount} for {age}; key window {ends}"
+    codes = ", ".join(f"{count} {code}" for code, count in sorted(found.attention.items()))
+    yield "attention", codes or "none"
+    parked = f"{found.parked}"
+    if found.parked_oldest_us is not None:
+        parked += f", the oldest for {_span(found.now_us - found.parked_oldest_us)}"
+    yield "webhooks waiting", parked
+    yield "audit rows", f"{found.audit_rows:,}"
+
+
+def _key(flags: DoctorFlags, mode: str | None) -> str | None:
+    if flags.key_file is None:
+        return SANDBOX_KEY if mode == "sandbox" else None
+    with flags.key_file.open("rb") as file:
+        raw = file.read(_KEY_BYTES_MAX).strip()
+    if not raw.isascii() or not raw or len(raw.split()) > 1:
+        raise Refused(f"{flags.key_file} holds no key")
+    return raw.decode()
+
+
+async def _ask(url: str, key: str | None, rows: Rows, found: list[str]) -> None:
+    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            async with session.get(f"{url}/readyz") as answer:
+                ready = answer.status == 200  # noqa: PLR2004  # OK
+            rows.append((url, "ready" if ready else "not ready"))
+            if not ready:
+                found.append(f"{url} is not ready: it starts, drains, or is not well; see its log.")
+            if key is None:
+                rows.append(("  metrics", "not asked for: give --key-file"))
+                return
+            headers = {"Authorization": f"Bearer {key}"}
+            async with session.get(f"{url}/metrics", headers=headers) as answer:
+                page = await answer.text()
+                if answer.status != 200:  # noqa: PLR2004  # OK
+                    found.append(f"{url} gives no metrics ({answer.status}): give --key-file.")
+                    return
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        found.append(f"{url} does not answer ({error or 'time-out'}): is a server running there?")
+        return
+    _read_metrics(page, rows, found)
+
+
+def _read_metrics(page: str, rows: Rows, found: list[str]) -> None:
+    letters = 0
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            name, value = sample.name, sample.value
+            provider = sample.labels.get("provider", "")
+            if name in _SHOWN:
+                rows.append((f"  {name.removeprefix('paygate_').replace('_', ' ')}", f"{value:,g}"))
+            elif name == "paygate_dead_letters_total":
+                letters += round(value)
+            elif name == "paygate_provider_circuit":
+                circuit = _CIRCUITS.get(round(value), "unknown")
+                rows.append((f"  breaker of {provider}", circuit))
+                if circuit == "open":
+                    found.append(f"The breaker of {provider} is open: see how the provider does.")
+            elif name in _ALARMS and value:
+                found.append(_ALARMS[name])
+    rows.append(("  dead letters", f"{letters:,}"))
+
+
+def _print(rows: Rows, found: list[str]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    table = Table(show_header=False, box=None)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, text)
+    console.print(table, markup=False)
+    if not found:
+        sys.stdout.write("healthy: nothing needs a person\n")
+        return
+    for sentence in found:
+        sys.stdout.write(f"NEEDS A PERSON: {sentence}\n")
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
+def _span(us: int) -> str:
+    seconds = us // 1_000_000
+    hours, minutes = seconds // 3_600, seconds // 60 % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s"

@@ -1,0 +1,174 @@
+"""What simulated worlds found, each as the shortest history that shows it."""
+
+from paygate_actors import events as e
+from paygate_actors.draft import Context, Draft
+from paygate_actors.evolving import evolve
+from paygate_actors.facts import said
+from paygate_actors.messages import MethodView
+from paygate_actors.money import Money
+from paygate_actors.outcomes import Approved, Declined
+from paygate_actors.projection import Cause, charge_link, unit
+from paygate_actors.record import Payment
+
+PAYMENT_ID = "pay_00000000000000000000000001"
+CTX = Context(now_us=1_000_000, routes=("sandbox",))
+
+
+def fold(*events: e.PaymentEvent) -> Payment:
+    payment: Payment | None = None
+    for event in events:
+        payment = evolve(payment, event, id=PAYMENT_ID, at_us=0)
+    assert payment is not None
+    return payment
+
+
+def refunded() -> Payment:
+    """A captured payment whose one refund has succeeded."""
+    return fold(
+        e.PaymentCreated(
+            merchant="m",
+            by="key_1",
+            transaction_id="txn_1",
+            amount_minor=900,
+            currency="USD",
+            capture_method="automatic",
+            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
+            livemode=False,
+        ),
+        e.CallStarted(
+            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
+        ),
+        e.Moved(fact="charge_started"),
+        e.CallApproved(
+            key="txn_1-1", provider_txn_id="ch", amount_minor=900, currency="USD", captured=True
+        ),
+        e.Moved(fact="captured"),
+        e.TransactionOpened(
+            id="txn_2", type="refund", origin="merchant", amount_minor=300, currency="USD", by="k"
+        ),
+        e.CallStarted(
+            key="txn_2-1",
+            transaction_id="txn_2",
+            verb="refund",
+            provider="s",
+            amount_minor=300,
+            target="ch",
+        ),
+        e.CallApproved(key="txn_2-1", provider_txn_id="re", amount_minor=300, currency="USD"),
+        e.TransactionSettled(id="txn_2", status="success"),
+    )
+
+
+def test_a_resent_refund_that_was_not_looked_at_takes_nothing_back():
+    """Its first request has succeeded; the answer "too many requests" is about the second."""
+    draft = Draft(PAYMENT_ID, refunded(), 1_000_000)
+    call = draft.payment.call("txn_2-1")
+    assert call is not None
+
+    unread = Declined(code="too_many_requests", retryable=True, conclusive=False)
+    said(draft, call, unread, CTX)
+
+    assert draft.events == []
+
+
+def test_a_refund_that_the_provider_takes_back_fails():
+    draft = Draft(PAYMENT_ID, refunded(), 1_000_000)
+    call = draft.payment.call("txn_2-1")
+    assert call is not None
+
+    said(draft, call, Declined(code="account_closed"), CTX, at_us=5)
+
+    txn = draft.payment.txn("txn_2")
+    assert txn is not None and txn.status == "failed"
+    assert draft.payment.attention == "refund_failed"
+
+
+def test_a_refund_that_is_said_twice_is_booked_once():
+    draft = Draft(PAYMENT_ID, refunded(), 1_000_000)
+    call = draft.payment.call("txn_2-1")
+    assert call is not None
+
+    said(draft, call, Approved(provider_txn_id="re", amount=Money(300, "USD")), CTX)
+
+    assert draft.events == []
+
+
+def held() -> Payment:
+    """A payment whose funds are held, and whose capture is under way."""
+    return fold(
+        e.PaymentCreated(
+            merchant="m",
+            by="key_1",
+            transaction_id="txn_1",
+            amount_minor=900,
+            currency="USD",
+            capture_method="manual",
+            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
+            livemode=False,
+        ),
+        e.CallStarted(
+            key="txn_1-1", transaction_id="txn_1", verb="authorize", provider="s", amount_minor=900
+        ),
+        e.Moved(fact="charge_started"),
+        e.CallApproved(key="txn_1-1", provider_txn_id="ch", amount_minor=900, currency="USD"),
+        e.Moved(fact="authorized"),
+        e.TransactionOpened(
+            id="txn_2", type="capture", origin="merchant", amount_minor=900, currency="USD", by="k"
+        ),
+        e.CallStarted(
+            key="txn_2-1",
+            transaction_id="txn_2",
+            verb="capture",
+            provider="s",
+            amount_minor=900,
+            target="ch",
+        ),
+    )
+
+
+def test_a_capture_of_another_amount_is_not_taken_for_the_providers_own_capture():
+    """The look-up of the hold says "captured" too, with the amount of the hold."""
+    draft = Draft(PAYMENT_ID, held(), 1_000_000)
+    capture = draft.payment.call("txn_2-1")
+    assert capture is not None
+    said(draft, capture, Approved(provider_txn_id="ch", amount=Money(901, "USD")), CTX)
+    assert draft.payment.attention == "amount_mismatch"
+    before = len(draft.events)
+
+    hold = draft.payment.call("txn_1-1")
+    assert hold is not None
+    found = Approved(provider_txn_id="ch", amount=Money(900, "USD"), captured=True)
+    said(draft, hold, found, CTX)
+
+    assert draft.events[before:] == []
+    assert draft.payment.status == "authorized"
+    assert draft.payment.captured_minor == 901
+
+
+def test_a_declined_attempt_is_found_by_the_id_that_its_provider_gave_it():
+    """A webhook that names nothing else may say that it succeeded after all."""
+    started = fold(
+        e.PaymentCreated(
+            merchant="m",
+            by="key_1",
+            transaction_id="txn_1",
+            amount_minor=900,
+            currency="USD",
+            capture_method="automatic",
+            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
+            livemode=False,
+        ),
+        e.CallStarted(
+            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
+        ),
+        e.Moved(fact="charge_started"),
+    )
+    draft = Draft(PAYMENT_ID, started, 1_000_000)
+    call = draft.payment.call("txn_1-1")
+    assert call is not None
+
+    said(draft, call, Declined(code="card_declined", provider_txn_id="ch_1"), CTX)
+    written = unit(draft, seq=3, at_us=1_000_000, cause=Cause(who="test", what="test"))
+
+    links = [link for document in written.documents for link in document.links]
+    assert (charge_link("s"), "ch_1") in links

@@ -1,0 +1,156 @@
+"""The simulator itself: one seed is one history, and its worlds keep every promise."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paygate_actors.payment import PaymentActor
+from paygate_actors.simulation.faults import FAULTS, Options, options_of
+from paygate_actors.simulation.sweep import Totals, live, sweep
+from paygate_http.__main__ import main
+from paygate_http.process import Exit
+
+CORPUS = Path(__file__).with_name("corpus.txt")
+# Enough that a bug of one world in fifty is seen on most days, few enough for every test run.
+FRESH = 100
+
+PRINT_DIGESTS = """
+from paygate_actors.simulation.faults import options_of
+from paygate_actors.simulation.sweep import live
+print(*(live(options_of(seed)).digest for seed in (1, 20, 243)))
+"""
+
+
+def corpus() -> list[int]:
+    """The seeds that once broke a promise, one a line, behind them what it was."""
+    lines = CORPUS.read_text().splitlines()
+    return [int(line.split()[0]) for line in lines if line and not line.startswith("#")]
+
+
+def kept(options: Options) -> None:
+    breach = live(options).breach
+    assert breach is None, f"paygate simulate --seed {options.seed}: {breach}"
+
+
+def test_one_seed_is_one_history_and_another_is_another():
+    first, again, other = live(options_of(7)), live(options_of(7)), live(options_of(8))
+
+    assert first == again
+    assert first.digest != other.digest
+
+
+def test_a_quiet_world_pays_and_keeps_every_promise():
+    result = live(options_of(3, faults=()))
+
+    assert result.breach is None
+    assert result.faults == {}
+    assert result.lives == 2  # it is restarted once, in order, to see that what rests stays so
+    assert result.payments > 5
+    assert result.promises > result.payments
+
+
+def test_a_story_tells_of_a_payment_from_its_acceptance_on():
+    result = live(options_of(3, faults=()), story_of="first")
+
+    assert "accepted" in result.story[0]
+    assert any("a request leaves for" in line for line in result.story)
+
+
+def test_keeping_a_story_changes_no_history():
+    assert live(options_of(9), story_of="first").digest == live(options_of(9)).digest
+
+
+def test_each_seed_has_a_random_half_of_the_faults():
+    worlds = [options_of(seed) for seed in range(200)]
+
+    assert all(len(each.faults) == len(FAULTS) // 2 for each in worlds)
+    assert {fault for each in worlds for fault in each.faults} == set(FAULTS)
+
+
+def test_a_broken_promise_is_told_with_its_seed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(_: PaymentActor) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PaymentActor, "on_loaded", fail)
+
+    code = main(["simulate", "--seeds", "1..50", "--faults", "crash,request_lost"])
+
+    told = capsys.readouterr().out
+    assert code == Exit.FAILED
+    assert "broken promise: " in told
+    assert "repeat with: paygate simulate --seed " in told
+
+
+def test_a_kept_promise_prints_the_hash_of_its_trace(capsys: pytest.CaptureFixture[str]):
+    code = main(["simulate", "--seed", "3", "--faults", "none"])
+
+    assert code == Exit.DRAINED
+    assert live(options_of(3, faults=())).digest in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--seed", "1", "--seeds", "1..2"],
+        ["--seeds", "2..1"],
+        ["--seeds", "one"],
+        ["--seed", "1", "--faults", "gremlins"],
+        ["--seed", "1", "--hours", "0"],
+        ["--seeds", "1..2", "--trace", "first"],
+        ["--seeds", "1..2", "--jobs", "0"],
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(flags: list[str]):
+    assert main(["simulate", *flags]) == Exit.MISCONFIGURED
+
+
+@pytest.mark.slow
+def test_a_history_depends_on_no_order_of_hashing():
+    def digests(hash_seed: int) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINT_DIGESTS],
+            env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=100,
+        )
+        return done.stdout
+
+    assert digests(1) == digests(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", corpus())
+def test_a_world_that_once_broke_a_promise_keeps_them_all(seed: int):
+    kept(options_of(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_fresh_worlds_keep_every_promise():
+    first = random.randrange(10**9)
+    print(f"seeds {first}..{first + FRESH - 1}")  # noqa: T201 - shown when it fails
+    totals = Totals()
+
+    for result in sweep(options_of(first + number) for number in range(FRESH)):
+        assert result.breach is None, f"--seed {result.options.seed}: {result.breach}"
+        totals.add(result)
+
+    # They were worth living in: money moved, much went wrong, and each fault was met.
+    assert totals.payments > 10 * FRESH
+    assert totals.promises > totals.payments
+    assert sum(totals.faults.values()) > 30 * FRESH
+    assert len(totals.faults) > len(FAULTS) * 3 // 4
+
+
+@pytest.mark.slow
+def test_every_fault_at_once_is_survived():
+    kept(options_of(1, faults=FAULTS))
