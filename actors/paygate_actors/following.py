@@ -197,6 +197,8 @@ def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context, at_us: int
 
 def _capture_declined(draft: Draft, call: Call, failure: Failure) -> None:
     draft.settle(call.transaction_id, "failed", failure)
+    if draft.payment.captured_minor:
+        return  # an earlier capture took another amount: the payment is not over
     if failure.code in HOLD_GONE:
         draft.move("cancelled", failure=failure)
     elif draft.payment.status == "review":

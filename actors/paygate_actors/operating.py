@@ -30,6 +30,8 @@ IN_PROGRESS = Refusal(
     retry_after_s=1,
 )
 
+CAPTURED_OTHERWISE = "The provider captured another amount already; it can only be given back."
+
 
 def capture(
     draft: Draft, command: CapturePayment, key: e.RequestKey | None, ctx: Context
@@ -42,6 +44,8 @@ def capture(
     if open_txn(payment, "capture", "reverse") is not None:
         return Answer(refusal=IN_PROGRESS)
     charge = charge_of(payment)
+    if payment.status == "authorized" and payment.captured_minor:
+        return _refuse("payment_not_capturable", CAPTURED_OTHERWISE)
     if payment.status != "authorized" or charge is None:
         return _refuse("payment_not_capturable", f"A payment that is {payment.status} has no hold.")
     held = payment.authorized_minor
@@ -156,6 +160,8 @@ def review(draft: Draft, command: ReviewPayment) -> Answer:
         return _refuse(
             "payment_not_reviewable", f"A payment that is {payment.status} waits for no review."
         )
+    if payment.captured_minor and command.decision == "approve":
+        return _refuse("payment_not_reviewable", CAPTURED_OTHERWISE)
     by = command.caller.key_id
     draft.add(e.Reviewed(decision=command.decision, note=command.note, by=by))
     if command.decision == "approve":

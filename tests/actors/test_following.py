@@ -19,6 +19,8 @@ from payment_cases import (
     webhook,
 )
 
+from paygate_actors.draft import Draft
+from paygate_actors.following import follow_up_said
 from paygate_actors.outcomes import Declined
 from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
 
@@ -343,3 +345,24 @@ def test_a_wrong_amount_that_is_being_refunded_is_not_also_voided():
 
     assert refused is not None
     assert refused.code == "payment_not_reversible"
+
+
+def test_a_capture_that_is_declined_ends_no_payment_that_was_captured_otherwise():
+    """The money is taken, though of another amount: failed would be a lie."""
+    story = Story(review=True)
+    story.answers(story.charge_key, held())
+    story.review("approve")
+    capture = story.newest.key
+    story.answers(capture, approved(minor=PRICE + 1))
+    second = story.open_call("void")
+    story.answers(second.key, declined("api_error"))
+    draft = Draft(story.payment.id, story.payment, story.now_us)
+    transaction_id = draft.open_transaction("capture", origin="operator", by="k", amount_minor=1)
+    draft.start_call(transaction_id, "capture", provider="a", amount_minor=1, target="ch_1")
+    call = draft.payment.call(f"{transaction_id}-1")
+    assert call is not None
+
+    follow_up_said(draft, call, declined("already_captured"), story.ctx)
+
+    assert draft.payment.status == "review"
+    assert draft.payment.captured_minor == PRICE + 1

@@ -389,3 +389,42 @@ def test_a_key_lives_for_a_day_after_its_operation_is_over_and_not_in_doubt():
     story.waits(1)
 
     assert story.refund(1, key=KEY).transaction_id != first.transaction_id
+
+
+# ---------------------------------------------------------------------- captured for another amount
+
+
+def captured_otherwise(*, review: bool) -> Story:
+    """The capture took one unit more than was asked, and the void of it was refused."""
+    story = Story(manual=not review, review=review)
+    story.answers(story.charge_key, held())
+    if review:
+        story.review("approve")
+    else:
+        story.capture()
+    story.answers(story.newest.key, approved(minor=PRICE + 1))
+    story.answers(story.open_call("void").key, declined("api_error"))
+    return story
+
+
+def test_held_funds_that_were_captured_otherwise_cannot_be_approved_again():
+    story = captured_otherwise(review=True)
+    before = len(story.stream)
+
+    refused = story.review("approve").refusal
+
+    assert refused is not None
+    assert refused.code == "payment_not_reviewable"
+    assert len(story.stream) == before
+    assert story.review("decline").refusal is None
+
+
+def test_a_hold_that_was_captured_otherwise_cannot_be_captured_again():
+    story = captured_otherwise(review=False)
+    before = len(story.stream)
+
+    refused = story.capture().refusal
+
+    assert refused is not None
+    assert refused.code == "payment_not_capturable"
+    assert len(story.stream) == before

@@ -15,8 +15,9 @@ from paygate_http.__main__ import main
 from paygate_http.process import Exit
 
 CORPUS = Path(__file__).with_name("corpus.txt")
-# Enough that a bug of one world in fifty is seen on most days, few enough for every test run.
-FRESH = 100
+# Enough that a bug of one world in thirty is seen on most days, few enough for every test run;
+# `make sim` lives as many as wanted.
+FRESH = 50
 
 PRINT_DIGESTS = """
 from paygate_actors.simulation.faults import options_of
