@@ -58,8 +58,8 @@ def settle() -> None:
     """Make the process a server's: freeze what the boot made, collect rarely, share the lock.
 
     The journal's thread waits for the interpreter's lock after each sync. At Python's default of
-    5 ms a busy loop kept it waiting for seconds in all; at 0.2 ms a group's longest commit was
-    0.12 s (`.venv/bin/python bench/bench_journal.py` has the groups without a busy loop).
+    5 ms a busy loop can starve it, and every commit waits with it; a short interval costs a little
+    switching and bounds that wait.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()
