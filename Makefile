@@ -1,5 +1,6 @@
 # Everything here works on a fresh machine with Python 3.11 or newer (with venv), pip and make.
-# The network is touched by `setup` alone, and only when a package is missing.
+# The network is touched by `setup` alone, and only when a package is missing; and by `mutate`, which
+# needs a tool that nothing else needs.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test check format bench sim bite diagram clean
+.PHONY: help setup serve test check format bench sim bite crash pythons mutate diagram clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,9 +62,19 @@ sim: $(STAMP) ## live whole worlds in virtual time, on all cores (SEEDS=1..2000)
 bite: $(STAMP) ## plant each classic bug and print after how many worlds it fell
 	$(BIN)/pytest -s tests/simulation/test_planted_bugs.py $(ARGS)
 
+crash: $(STAMP) ## the crash lab in full: power loss, death at every system call, bad disks, damage
+	PAYGATE_CRASH_ROUNDS=full $(BIN)/pytest -s tests/crash $(ARGS)
+
+pythons: ## hold the golden traces on every Python from 3.11 to 3.13 that is here
+	.ci/pythons
+
+mutate: $(STAMP) ## change every line that money rests on, and count what no test notices (--jobs N)
+	$(PIP) install --quiet -c $(CONSTRAINTS) --group mutation
+	$(BIN)/python tests/mutation/mutate.py $(ARGS)
+
 diagram: $(STAMP) ## print the diagram of a payment's states, made from the state table
 	@$(BIN)/python -c 'from paygate_actors.states import diagram; print(diagram(), end="")'
 
 clean: ## remove caches and build output; .venv and data stay
-	rm -rf dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mutation
 	find engine actors http tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

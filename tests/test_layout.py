@@ -253,7 +253,7 @@ def test_every_named_dependency_is_pinned():
     wanted = [
         *project["build-system"]["requires"],
         *project["project"]["dependencies"],
-        *project["dependency-groups"]["dev"],
+        *(each for group in project["dependency-groups"].values() for each in group),
     ]
     pins = (ROOT / "requirements/constraints.txt").read_text()
     pinned = {normal(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", pins, re.MULTILINE)}

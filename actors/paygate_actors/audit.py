@@ -5,6 +5,7 @@ about. What is left to do is to notice when somebody changed them, and to leave 
 chain outside the database, so that cutting it short is noticed too.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from msgspec import Struct
 from paygate_actors.vault import Vault
 from paygate_engine import chain
 from paygate_engine.actor import BlockingActor, LoopActor, Parent, handles
+from paygate_engine.errors import Corrupt
 from paygate_engine.heads import SignedHead, append_head, mend_heads, read_heads
 from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
@@ -47,16 +49,24 @@ class Walk(Struct, frozen=True, kw_only=True):
 class Verifier(LoopActor):
     """Walks the chain, from its first row after a start, then what is new.
 
-    `fault` is the first bad row that it found; `verified` the newest sound one.
+    `fault` is the first bad row that it found; `verified` the newest sound one. Events that are
+    damaged are no fault of the chain: `set_aside` hears of their stream, and the walk goes on.
     """
 
-    __slots__ = ("_head", "_store", "fault")
+    __slots__ = ("_head", "_set_aside", "_store", "fault")
 
     def __init__(
-        self, system: ActorSystem, key: str, store: Store, *, parent: Parent | None = None
+        self,
+        system: ActorSystem,
+        key: str,
+        store: Store,
+        *,
+        set_aside: Callable[[str, Corrupt], None],
+        parent: Parent | None = None,
     ) -> None:
         super().__init__(system, key, parent)
         self._store = store
+        self._set_aside = set_aside
         self._head = chain.Head()
         self.fault: chain.Fault | None = None
 
@@ -73,7 +83,9 @@ class Verifier(LoopActor):
     async def on_walk(self, message: Walk) -> None:
         """Walk on; the first fault ends the walking and is shouted about."""
         rows = chain.rows_of(self._store, self._head.n)
-        found = await chain.verify(rows, self._store.read_stream, start=self._head)
+        found = await chain.verify(
+            rows, self._store.read_stream, start=self._head, on_corrupt=self._set_aside
+        )
         if isinstance(found, chain.Fault):
             self.fault = found
             _log.critical("audit_chain_broken", row=found.n, what=found.text)

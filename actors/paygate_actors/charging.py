@@ -125,7 +125,7 @@ def reverse_by_system(draft: Draft, charge: Call, reason: str) -> None:
 
 def mismatch(draft: Draft, charge_key: str) -> None:
     """The provider confirmed another amount than we asked for: undo it, and call a person."""
-    draft.attend("amount_mismatch")
+    draft.attend("amount_mismatch", charge_key)
     charge = draft.payment.call(charge_key)
     assert charge is not None
     if open_txn(draft.payment, "reverse") is None:
@@ -139,7 +139,7 @@ def repeated(draft: Draft, call: Call, said: Approved) -> None:
         or said.amount.currency != draft.payment.created.currency
     )
     if differs and not call.differs:
-        draft.attend("amount_mismatch")
+        draft.attend("amount_mismatch", call.key)
 
 
 def book_stray(draft: Draft, call: Call, said: Approved) -> None:
@@ -196,6 +196,7 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
         _pending(draft, call, Pending(provider_txn_id=said.provider_txn_id))
         return
     given_up = is_stray(draft.payment, call)
+    overruled = draft.payment.txns[0].asserted
     draft.approve(
         call,
         provider_txn_id=said.provider_txn_id,
@@ -206,6 +207,9 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
     if given_up:
         book_stray(draft, call, said)
         return
+    if overruled in ("failed", "cancelled"):
+        # Whoever was told that nothing was charged may have charged the payer otherwise.
+        draft.attend("assertion_overruled", call.key)
     _after_approval(draft, call.key, ctx)
 
 
@@ -214,7 +218,7 @@ def _after_approval(draft: Draft, key: str, ctx: Context) -> None:
     assert charge is not None
     waiting = open_txn(draft.payment, "reverse")
     if charge.differs:
-        draft.attend("amount_mismatch")
+        draft.attend("amount_mismatch", key)
     if waiting is not None:
         if not any(
             other.unresolved and other.transaction_id == waiting.id for other in draft.payment.calls
@@ -278,6 +282,8 @@ def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
         decline_code=said.decline_code,
         retryable=said.retryable,
     )
+    # Who was told that nothing was charged does not expect that somebody else charges it now.
+    given_up = draft.payment.txns[0].asserted is not None
     draft.add(e.CallDeclined(key=call.key, failure=failure, provider_txn_id=said.provider_txn_id))
     waiting = open_txn(draft.payment, "reverse")
     cancelled = said.code == "cancelled"
@@ -286,7 +292,8 @@ def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
     if cancelled:
         draft.move("cancelled")
         return
-    following = _next_provider(draft, call, said, ctx) if waiting is None else None
+    stays = waiting is not None or given_up
+    following = None if stays else _next_provider(draft, call, said, ctx)
     if following is not None:
         _attempt(draft, following)
     else:
@@ -323,7 +330,7 @@ def _gone_at_provider(draft: Draft, call: Call) -> None:
         reason="cancelled_by_provider",
     )
     if payment.status == "success":
-        draft.attend("cancelled_by_provider")
+        draft.attend("cancelled_by_provider", call.key)
     draft.move("cancelled")
 
 

@@ -83,17 +83,25 @@ class Limits(Section, frozen=True, kw_only=True):
     idempotency_hours: int = 24
     in_doubt_flag_s: float = 900.0
     parked_alert_s: float = 900.0
+    backup_alert_hours: int = 26  # a daily backup, and two hours for it to be late; 0: never
     amounts: dict[str, AmountBounds] = {}
 
 
 class ProviderConfig(Section, frozen=True, kw_only=True):
-    """One provider: `kind` chooses the adapter; lower priority goes first."""
+    """One provider: `kind` chooses the adapter; lower priority goes first.
+
+    `url` may be left out where the provider has one address for everybody. Several webhook
+    secrets, while they are rotated, stand between spaces. `account` acts for a connected account;
+    `return_url` is where payers come back to where the merchant names no place.
+    """
 
     id: str
     kind: str
-    url: str
+    url: str = ""
     secret: str = ""
     webhook_secret: str = ""
+    account: str = ""
+    return_url: str = ""
     name: str = ""
     priority: int = 100
     active: bool = True

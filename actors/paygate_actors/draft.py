@@ -75,8 +75,9 @@ class Draft:
         return True
 
     def attend(self, code: str, detail: str = "") -> None:
-        """Call a person, once for each reason."""
-        if self.payment.attention != code:
+        """Call a person, once for each thing: the reason and what exactly it is about."""
+        known = {(concern.code, concern.detail) for concern in self.payment.concerns}
+        if (code, detail) not in known:
             self.add(e.AttentionRaised(code=code, detail=detail))
 
     def start_call(

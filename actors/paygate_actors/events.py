@@ -195,7 +195,15 @@ class AttentionRaised(Recorded, frozen=True, kw_only=True):
 
 
 class AttentionCleared(Recorded, frozen=True, kw_only=True):
-    """Nothing to look at any more."""
+    """Nothing is in doubt any more; or, with `up_to_seq`, a person has looked at what was raised.
+
+    `up_to_seq` is the number of the newest event of the payment that the person knew of, `by`
+    the public id of their key.
+    """
+
+    up_to_seq: int | None = None
+    by: str | None = None
+    note: str = ""
 
 
 PaymentEvent = (
@@ -234,6 +242,8 @@ _KINDS: dict[str, type[PaymentEvent]] = {
     "attention_cleared.1": AttentionCleared,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
+KINDS_WRITTEN = frozenset(_NAMES.values())
+"""Every kind of event that this version writes; it reads others beside."""
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}
 _encode = msgspec.json.Encoder().encode
 

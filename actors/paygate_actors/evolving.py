@@ -4,13 +4,17 @@ Pure: no clock, no randomness, no I/O. Nothing here decides anything; an event t
 already true.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
 from paygate_actors import events as e
-from paygate_actors.record import Call, Payment, Txn, is_stray
+from paygate_actors.record import IN_DOUBT, Call, Concern, Payment, Txn, is_stray
 from paygate_actors.states import FINAL, after
+
+# Payments that call for a person do so once or twice; of what a provider may report without end,
+# the newest are remembered, and what is forgotten may be raised again.
+CONCERNS_MAX: Final = 16
 
 
 def evolve(payment: Payment | None, event: e.PaymentEvent, *, id: str, at_us: int) -> Payment:  # noqa: A002
@@ -20,7 +24,7 @@ def evolve(payment: Payment | None, event: e.PaymentEvent, *, id: str, at_us: in
             raise TypeError(f"{id} does not begin with its creation")
         return _created(event, id, at_us)
     changed = _apply(payment, event, at_us)
-    return msgspec.structs.replace(changed, updated_at_us=at_us)
+    return msgspec.structs.replace(changed, updated_at_us=at_us, seq=payment.seq + 1)
 
 
 def _created(event: e.PaymentCreated, id: str, at_us: int) -> Payment:  # noqa: A002
@@ -71,9 +75,9 @@ def _apply(payment: Payment, event: e.PaymentEvent, at_us: int) -> Payment:
         case e.Reviewed():
             return payment
         case e.AttentionRaised():
-            return replace(payment, attention=event.code)
+            return _concerned(payment, event, at_us)
         case e.AttentionCleared():
-            return replace(payment, attention=None)
+            return _cleared(payment, event)
         case _:
             assert_never(event)
 
@@ -233,6 +237,27 @@ def _moved(payment: Payment, event: e.Moved, at_us: int) -> Payment:
     return _with_txn(
         changed, payment.txns[0].id, at_us, status=status, failure=event.failure, asserted=None
     )
+
+
+def _concerned(payment: Payment, event: e.AttentionRaised, at_us: int) -> Payment:
+    new = Concern(code=event.code, detail=event.detail, seq=payment.seq + 1, at_us=at_us)
+    # An earlier version raised a thing again when another had come between.
+    others = [
+        each for each in payment.concerns if (each.code, each.detail) != (new.code, new.detail)
+    ]
+    return msgspec.structs.replace(payment, concerns=(*others, new)[-CONCERNS_MAX:])
+
+
+def _cleared(payment: Payment, event: e.AttentionCleared) -> Payment:
+    replace = msgspec.structs.replace
+    if event.up_to_seq is None:
+        left = tuple(each for each in payment.concerns if each.code != IN_DOUBT)
+        return replace(payment, concerns=left)
+    seen = tuple(
+        replace(each, seen=True) if each.seq <= event.up_to_seq and each.code != IN_DOUBT else each
+        for each in payment.concerns
+    )
+    return replace(payment, concerns=seen)
 
 
 def _opened(event: e.TransactionOpened, at_us: int) -> Txn:

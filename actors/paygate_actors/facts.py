@@ -6,7 +6,10 @@ that it came from. Facts merge by the table: their order does not matter, and no
 
 from typing import Final
 
+import msgspec
+
 from paygate_actors import events as e
+from paygate_actors.by_provider import dispute_reported, refund_reported
 from paygate_actors.charging import charge_said, reverse_by_system
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.following import follow_up_said
@@ -14,8 +17,8 @@ from paygate_actors.messages import Refusal, SetTransactionStatus, TransactionSt
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined, Outcome
 from paygate_actors.providers.base import ProviderEvent
-from paygate_actors.record import Call, Payment, Txn
-from paygate_actors.sums import charge_of, left_to_refund, open_txn
+from paygate_actors.record import IN_DOUBT, Call, Payment, Txn
+from paygate_actors.sums import asserted, charge_of, open_txn, unclear
 
 CHARGE_EVENTS: Final = frozenset(
     {"payment.succeeded", "payment.authorized", "payment.failed", "payment.cancelled"}
@@ -51,9 +54,17 @@ def reported(draft: Draft, event: ProviderEvent, provider: str, ctx: Context) ->
             outcome = _outcome(draft.payment, call, event)
             said(draft, call, outcome, ctx, at_us=event.at_us)
         else:
-            _provider_refund(draft, event, provider)
+            refund_reported(draft, event, provider)
     elif event.event_type in DISPUTE_EVENTS:
-        _dispute(draft, event, provider)
+        dispute_reported(draft, event, provider)
+
+
+def taken_at_its_word(draft: Draft, event: ProviderEvent) -> str | None:
+    """The key of the call that the event was just taken to have done, without naming a sum."""
+    if event.amount is not None:
+        return None
+    done = [new.key for new in draft.events if isinstance(new, e.CallApproved)]
+    return done[0] if done else None
 
 
 def passed(draft: Draft, ctx: Context) -> None:
@@ -62,14 +73,28 @@ def passed(draft: Draft, ctx: Context) -> None:
     late = payment.expires_at_us is not None and ctx.now_us >= payment.expires_at_us
     if late and open_txn(payment, "reverse", "capture") is None:
         _expired(draft)
+    patience(draft, ctx)
+
+
+def patience(draft: Draft, ctx: Context) -> None:
+    """Call a person for what is in doubt for too long; let them go when it is not any more."""
+    payment = draft.payment
     # A call that nobody answers, and one that the provider keeps refusing to look at.
-    unclear = [call for call in draft.payment.calls if call.in_doubt or call.state == "open"]
-    if payment.attention == "in_doubt" and not unclear:
+    raised = any(concern.code == IN_DOUBT for concern in payment.concerns)
+    awaited = [call for call in unclear(draft.payment) if not _put_aside(draft.payment, call)]
+    if raised and not awaited:
         draft.add(e.AttentionCleared())
-    if draft.payment.attention is None and any(
-        ctx.now_us - call.started_at_us >= ctx.in_doubt_flag_us for call in unclear
+    elif not raised and any(
+        ctx.now_us - call.started_at_us >= ctx.in_doubt_flag_us for call in awaited
     ):
-        draft.attend("in_doubt")
+        draft.attend(IN_DOUBT)
+
+
+def _put_aside(payment: Payment, call: Call) -> bool:
+    # An operator has said how it ended: nobody is called for it, unless something else waits for
+    # its true end, a reverse for the charge or the payment for its void.
+    waiting = [txn for txn in payment.txns if txn.status == "pending" and txn.asserted is None]
+    return asserted(payment, call) and not waiting
 
 
 def _expired(draft: Draft) -> None:
@@ -95,7 +120,8 @@ def correct(
         return Answer(refusal=_final(txn.status))
     call = call_to_ask(draft.payment, txn)
     if fresh is not None and call is not None:
-        said(draft, call, fresh, ctx)
+        # Who corrects a payment decides about it as it is: a decline is tried nowhere else.
+        said(draft, call, fresh, msgspec.structs.replace(ctx, routes=()))
     settled = draft.payment.txn(txn.id)
     assert settled is not None
     if settled.status == command.status:
@@ -191,166 +217,3 @@ def _outcome(payment: Payment, call: Call, event: ProviderEvent) -> Outcome:
                 retryable=event.retryable,
                 provider_txn_id=event.provider_txn_id,
             )
-
-
-def _provider_refund(draft: Draft, event: ProviderEvent, provider: str) -> None:
-    payment = draft.payment
-    status = "success" if event.event_type == "refund.succeeded" else "failed"
-    known = _refund_known(payment, event, provider, status)
-    if known is not None:
-        if known.status != status and event.at_us > (known.fact_at_us or 0):
-            _settle(draft, known.id, status, event)
-            draft.attend("refunded_by_provider" if status == "success" else "refund_failed")
-        return
-    stray = _stray_of(payment, event, provider)
-    # One that does not say how much may have been all that was left.
-    whole = left_to_refund(payment) if stray is None else stray.amount_minor
-    left = Money(whole, payment.created.currency)
-    amount = event.amount or left
-    if status == "failed":
-        pass  # kept, so that an older success that comes later is known to be over
-    elif event.amount is None:
-        draft.attend("refund_without_amount", event.event_id)
-    elif amount.currency != payment.created.currency:
-        draft.attend("amount_mismatch", event.event_id)
-    elif amount.minor > left.minor:
-        draft.attend("refund_exceeds_captured", event.event_id)
-    else:
-        draft.attend("refunded_by_provider", event.event_id)
-    refund_id = draft.open_transaction(
-        "refund",
-        origin="provider",
-        by=f"provider:{provider}",
-        amount_minor=amount.minor,
-        currency=amount.currency,
-        provider=provider,
-        provider_txn_id=event.provider_txn_id,
-        reason=event.reason,
-        stray_id=None if stray is None else stray.id,
-    )
-    _settle(draft, refund_id, status, event)
-
-
-def _stray_of(payment: Payment, event: ProviderEvent, provider: str) -> Txn | None:
-    named = (event.provider_txn_id, event.parent_txn_id)
-    if provider == payment.provider and payment.provider_txn_id in named and payment.captured_minor:
-        return None  # a capture too many is a stray on the charge that stands
-    return next(
-        (
-            txn
-            for txn in payment.txns
-            if txn.type == "stray" and txn.provider == provider and txn.provider_txn_id in named
-        ),
-        None,
-    )
-
-
-def _refund_known(
-    payment: Payment, event: ProviderEvent, provider: str, status: TransactionStatus
-) -> Txn | None:
-    place = (provider, event.provider_txn_id)
-    found = [
-        txn
-        for txn in payment.txns
-        if txn.type == "refund" and (txn.provider, txn.provider_txn_id) == place
-    ]
-    if any(
-        call.charges and (call.provider, call.provider_txn_id) == place for call in payment.calls
-    ):
-        # The event names the charge, which may be refunded in several parts: a part is told by
-        # its sum and the provider's own time of it, and a later word on it by the sum alone.
-        found = [
-            txn
-            for txn in found
-            if (event.amount is None or event.amount.minor == txn.amount_minor)
-            and (txn.status != status or txn.fact_at_us == event.at_us)
-        ]
-    return found[0] if found else None
-
-
-def _settle(
-    draft: Draft, transaction_id: str, status: TransactionStatus, event: ProviderEvent
-) -> None:
-    # With the provider's own time of it, so that an older report cannot undo a newer one.
-    draft.add(e.TransactionSettled(id=transaction_id, status=status, fact_at_us=event.at_us))
-
-
-def _dispute(draft: Draft, event: ProviderEvent, provider: str) -> None:
-    known = [
-        txn
-        for txn in draft.payment.txns
-        if txn.type == "chargeback"
-        and (txn.provider, txn.provider_txn_id) == (provider, event.provider_txn_id)
-    ]
-    newest = known[-1] if known else None
-    if event.event_type == "dispute.opened":
-        older = newest is not None and event.at_us <= (newest.fact_at_us or 0)
-        if newest is None or (newest.status != "pending" and not older):
-            _open_dispute(draft, event, provider)
-        return
-    if event.dispute_won is None:
-        draft.attend("dispute_closed_unclear", event.event_id)
-        return
-    if newest is None:
-        newest_id = _open_dispute(draft, event, provider)
-    elif newest.status == "pending":
-        if event.at_us < (newest.fact_at_us or 0):
-            return  # the end of an earlier dispute about the same charge
-        newest_id = newest.id
-    else:
-        _closed_again(draft, newest, event, provider)
-        return
-    _settle(draft, newest_id, "cancelled" if event.dispute_won else "success", event)
-
-
-def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str:
-    payment = draft.payment
-    # It may overtake the news of the capture that it disputes.
-    stray = _stray_of(payment, event, provider)
-    whole = payment.captured_minor or payment.created.amount_minor
-    if stray is not None:
-        whole = stray.amount_minor
-    minor = event.amount.minor if event.amount is not None else whole
-    if event.amount is not None and event.amount.currency != payment.created.currency:
-        draft.attend("amount_mismatch", event.event_id)
-    draft.attend("disputed")
-    return draft.open_transaction(
-        "chargeback",
-        origin="provider",
-        by=f"provider:{provider}",
-        amount_minor=minor,
-        provider=provider,
-        provider_txn_id=event.provider_txn_id,
-        reason=event.reason,
-        fact_at_us=event.at_us,
-        stray_id=None if stray is None else stray.id,
-    )
-
-
-def _closed_again(draft: Draft, known: Txn, event: ProviderEvent, provider: str) -> None:
-    if event.at_us <= (known.fact_at_us or 0):
-        return
-    if known.status == "cancelled" and not event.dispute_won:
-        # Won once, and lost before the next court.
-        _settle(draft, known.id, "success", event)
-        draft.attend("disputed")
-    elif known.status == "success" and event.dispute_won:
-        _won_back(draft, known, event, provider)
-
-
-def _won_back(draft: Draft, lost: Txn, event: ProviderEvent, provider: str) -> None:
-    if any(
-        txn.type == "chargeback_reversal" and txn.reason == lost.id for txn in draft.payment.txns
-    ):
-        return
-    draft.open_transaction(
-        "chargeback_reversal",
-        origin="provider",
-        by=f"provider:{provider}",
-        amount_minor=lost.amount_minor,
-        status="success",
-        provider=provider,
-        provider_txn_id=event.provider_txn_id,
-        reason=lost.id,
-        stray_id=lost.stray_id,
-    )

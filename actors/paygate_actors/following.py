@@ -128,7 +128,7 @@ def _captured(draft: Draft, ctx: Context, *, differs: bool) -> None:
 
 def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
     if differs:
-        draft.attend("amount_mismatch")
+        draft.attend("amount_mismatch", call.key)
     _counted_once(draft, call)
     txn = _txn_of(draft.payment, call)
     if txn.type == "refund" and refunds_reserved(draft.payment) > draft.payment.captured_minor:
@@ -225,7 +225,8 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         return
     if failure.code != "already_settled":
         draft.settle(reverse.id, "failed", failure)
-        if reverse.origin != "merchant" and draft.payment.attention != "amount_mismatch":
+        called = any(concern.code == "amount_mismatch" for concern in draft.payment.unseen)
+        if reverse.origin != "merchant" and not called:
             draft.attend("reverse_failed", reverse.id)
         _stand(draft, own=own, ctx=ctx)
         return

@@ -5,15 +5,24 @@ turns what the engine raises into refusals. It decides nothing about money.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
-import structlog
 from pykka import ActorDeadError
 
 from paygate_actors.admission import Admission
 from paygate_actors.card import SealedCard
+from paygate_actors.desk_messages import (
+    AskAgain,
+    DeskEntry,
+    DeskPage,
+    Explanation,
+    MarkNotCharged,
+    MarkSeen,
+)
+from paygate_actors.desk_office import DeskOffice
+from paygate_actors.guarding import guarded
 from paygate_actors.idempotency import operation_key
 from paygate_actors.inbox import Inbox
 from paygate_actors.intake import Intake
@@ -39,7 +48,6 @@ from paygate_actors.messages import (
     TransactionReply,
     TransactionView,
 )
-from paygate_actors.outcomes import Outcome
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Await, Correct, Decide, Operate, WhichCall
 from paygate_actors.projection import key_document
@@ -50,14 +58,7 @@ from paygate_actors.record import Call
 from paygate_actors.states import WAITING
 from paygate_actors.vault import Vault
 from paygate_engine.errors import (
-    AskTimeout,
-    Conflicted,
     EngineError,
-    NotFound,
-    Overloaded,
-    Parked,
-    StoreFailed,
-    StoreFull,
 )
 from paygate_engine.future import LoopFuture
 from paygate_engine.journal import Journal
@@ -67,21 +68,10 @@ from paygate_engine.system import ActorSystem
 
 # A command waits for the disk and for the groups before it; longer means that something is wrong.
 ASK_S: Final = 15.0
-# An operator's correction waits for the provider's own deadline and the pool.
-LOOK_UP_S: Final = 10.0
 # What `Prefer: wait` may ask for at most, in seconds.
 WAIT_S_MAX: Final = 30.0
 
 NO_PROVIDER_HERE: Final = Refusal(code="provider_not_found", detail="No such provider.")
-OUTCOME_UNKNOWN: Final = Refusal(
-    code="outcome_unknown",
-    detail="Whether this was done is not known. Ask again with the same key.",
-    retry_after_s=1,
-)
-
-T = TypeVar("T")
-
-_log = structlog.get_logger("paygate.front")
 
 
 class GatewayFront:
@@ -95,6 +85,7 @@ class GatewayFront:
         payments: Region[PaymentActor],
         intake: Intake,
         reads: Reads,
+        office: DeskOffice,
         inbox: Inbox,
         desk: ProviderDesk,
         vault: Vault,
@@ -106,6 +97,7 @@ class GatewayFront:
         self._payments = payments
         self._intake = intake
         self._reads = reads
+        self._office = office
         self._inbox = inbox
         self._desk = desk
         self._vault = vault
@@ -123,7 +115,7 @@ class GatewayFront:
         self, command: ProcessPayment, *, wait_s: float = 0
     ) -> PaymentReply | Refusal:
         """Make or find the payment."""
-        reply = await _guarded(self._intake.process(command))
+        reply = await guarded(self._intake.process(command))
         if isinstance(reply, Refusal) or wait_s <= 0 or reply.payment.status not in WAITING:
             return reply
         moved = await self._moved(reply.payment.id, Await(), wait_s)
@@ -165,8 +157,11 @@ class GatewayFront:
         )
         if isinstance(call, Refusal):
             return call
-        fresh = None if call is None or txn.status != "pending" else await self._look_up(call)
-        return await self._ask(txn.payment_id, Correct(command=command, fresh=fresh))
+        fresh = None
+        if call is not None and txn.status == "pending":
+            fresh = await self._office.look_up(call)
+        key = None if call is None else call.key
+        return await self._ask(txn.payment_id, Correct(command=command, fresh=fresh, key=key))
 
     async def switch_provider(
         self, caller: Caller, provider_id: str, *, is_active: bool, accepts_charges: bool
@@ -213,13 +208,39 @@ class GatewayFront:
             return Refusal(code="signature_invalid", detail="Not signed by this provider.")
         except BodyInvalid:
             return Refusal(code="malformed_body", detail="The event cannot be read.")
-        return await _guarded(self._inbox.take(provider_id, event))
+        return await guarded(self._inbox.take(provider_id, event))
 
     # ------------------------------------------------------------------ reading
 
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment as committed."""
         return await self._reads.payment(caller, payment_id)
+
+    async def payment_at(
+        self, caller: Caller, payment_id: str, at_us: int
+    ) -> PaymentView | Refusal:
+        """The payment as its events told it at that instant."""
+        return await guarded(self._reads.payment_at(caller, payment_id, at_us))
+
+    async def explain(self, caller: Caller, payment_id: str) -> Explanation | Refusal:
+        """Why the payment is where it is, and what comes next."""
+        return await guarded(self._office.explain(caller, payment_id))
+
+    async def in_doubt(self, caller: Caller, filters: Filters) -> DeskPage | Refusal:
+        """A page of the desk."""
+        return await guarded(self._office.page(caller, filters))
+
+    async def ask_again(self, command: AskAgain) -> DeskEntry | Refusal:
+        """Ask the provider now."""
+        return await guarded(self._office.ask_again(command))
+
+    async def mark_not_charged(self, command: MarkNotCharged) -> DeskEntry | Refusal:
+        """Set a charge in doubt as not made."""
+        return await guarded(self._office.mark_not_charged(command))
+
+    async def mark_seen(self, command: MarkSeen) -> DeskEntry | Refusal:
+        """Note that a person has looked."""
+        return await guarded(self._office.mark_seen(command))
 
     async def payments(self, caller: Caller, filters: Filters) -> PaymentPage | Refusal:
         """A page of payments."""
@@ -292,7 +313,7 @@ class GatewayFront:
         return reply if view is None else msgspec.structs.replace(reply, transaction=view)
 
     async def _ask(self, payment_id: str, message: Any) -> Any:
-        return await _guarded(self._payments.ask(payment_id, message, timeout=ASK_S))
+        return await guarded(self._payments.ask(payment_id, message, timeout=ASK_S))
 
     async def _moved(self, payment_id: str, waiting: Await, wait_s: float) -> Any:
         """What is waited for, or None where it did not come in time (or the server drains)."""
@@ -306,21 +327,12 @@ class GatewayFront:
             release.cancel()
             answer.cancel()
 
-    async def _look_up(self, call: Call) -> Outcome | None:
-        asked = self._desk.look_up(call.provider, call.key, timeout_s=LOOK_UP_S)
-        if asked is None:
-            return None
-        try:
-            return await asked
-        except (AskTimeout, Overloaded, ActorDeadError):
-            return None
-
     async def _record(self, unit: Unit) -> Refusal | None:
         async def append() -> Refusal | None:
             await self._journal.append_wait(unit)
             return None
 
-        return await _guarded(append())
+        return await guarded(append())
 
 
 async def _answer(asked: LoopFuture[Any]) -> Any:
@@ -328,33 +340,3 @@ async def _answer(asked: LoopFuture[Any]) -> Any:
         return await asked
     except (EngineError, ActorDeadError):
         return None
-
-
-async def _guarded(work: Awaitable[T]) -> T | Refusal:
-    """The answer, or the refusal that says why there is none."""
-    try:
-        return await work
-    except (Overloaded, StoreFull) as error:
-        full = isinstance(error, StoreFull)
-        return Refusal(
-            code="overloaded",
-            detail="There is no room on the disk; nothing was done."
-            if full
-            else "Too much is waiting; nothing was done.",
-            retry_after_s=5 if full else 1,
-        )
-    except NotFound:
-        return Refusal(code="payment_not_found", detail="No such payment.")
-    except Conflicted:
-        return Refusal(
-            code="operation_in_progress",
-            detail="Somebody else is changing this payment.",
-            retry_after_s=1,
-        )
-    except Parked:
-        return Refusal(
-            code="outcome_unknown", detail="This payment waits for a person to look at it."
-        )
-    except (StoreFailed, AskTimeout, ActorDeadError) as error:
-        _log.error("outcome_unknown", error=type(error).__name__)
-        return OUTCOME_UNKNOWN

@@ -4,6 +4,14 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from paygate_actors.card import SealedCard
+from paygate_actors.desk_messages import (
+    AskAgain,
+    DeskEntry,
+    DeskPage,
+    Explanation,
+    MarkNotCharged,
+    MarkSeen,
+)
 from paygate_actors.messages import (
     ApiKey,
     Caller,
@@ -68,6 +76,32 @@ class Front(Protocol):
 
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment as committed."""
+        ...
+
+    async def payment_at(
+        self, caller: Caller, payment_id: str, at_us: int
+    ) -> PaymentView | Refusal:
+        """The payment as its events told it at that instant, whatever came later."""
+        ...
+
+    async def explain(self, caller: Caller, payment_id: str) -> Explanation | Refusal:
+        """Why the payment is where it is, what comes next and when."""
+        ...
+
+    async def in_doubt(self, caller: Caller, filters: Filters) -> DeskPage | Refusal:
+        """The desk: everything that is not known or asks for a person, newest payment first."""
+        ...
+
+    async def ask_again(self, command: AskAgain) -> DeskEntry | Refusal:
+        """Ask the provider now; what it says is applied as any answer is."""
+        ...
+
+    async def mark_not_charged(self, command: MarkNotCharged) -> DeskEntry | Refusal:
+        """Set a charge in doubt as not made, where it cannot succeed any more."""
+        ...
+
+    async def mark_seen(self, command: MarkSeen) -> DeskEntry | Refusal:
+        """Note that a person has looked."""
         ...
 
     async def payments(self, caller: Caller, filters: Filters) -> PaymentPage | Refusal:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
+import structlog
 
 from paygate_actors.breaker import Breaker
 from paygate_actors.config import Config, Fraud, ProviderConfig
@@ -20,6 +21,7 @@ from paygate_actors.provider_desk import (
 )
 from paygate_actors.providers.base import Provider
 from paygate_actors.providers.sandbox import SandboxProvider
+from paygate_actors.providers.stripe import API_URL, StripeProvider
 from paygate_engine.clock import system_bytes
 from paygate_engine.errors import StoreRefused
 from paygate_engine.journal import Journal
@@ -30,6 +32,8 @@ from paygate_engine.system import ActorSystem
 US_PER_S: Final = 1_000_000
 # The sandbox blocks this card, as its contract says.
 SANDBOX_BLOCKED: Final = "4100000000000019"
+
+_log = structlog.get_logger("paygate.furnish")
 
 
 def limits_of(config: Config) -> Limits:
@@ -70,26 +74,47 @@ async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> N
     """Turn the switches as they were left; a provider that is new is known from now on."""
     for each in desk.all():
         stored = await store.read_document(PROVIDER, each.config.id)
-        if stored is not None:
+        if stored is not None and stored.sound:
             each.switches = read_switches(stored)
+        elif stored is not None:
+            # What an operator last said is not readable: nothing is sent there until it is said
+            # again. The configuration may be older than a reason to keep away from it.
+            _log.critical("provider_off", provider=each.config.id, why="its switches are damaged")
+            each.switches = msgspec.structs.replace(
+                each.switches, is_active=False, accepts_charges=False
+            )
         else:
             made_us = each.switches.created_at_us
             unit = switches_unit(each.config.id, each.switches, who="system", at_us=made_us)
             await journal.append_wait(unit)
 
 
-async def stamp(mode: str, *, folder: str, store: Store, journal: Journal, at_us: int) -> None:
-    """Mark a new folder sandbox or live. Raises `StoreRefused` for one that is marked otherwise."""
+async def is_unmarked(folder: str, store: Store, *, mode: str) -> bool:
+    """Whether nobody has marked the folder yet. Raises `StoreRefused` for another mark than ours.
+
+    To be asked before anything is written: a folder of the other kind is left as it is.
+    """
     stamped = await store.read_document(MODE, MODE)
     if stamped is None:
-        entry = AuditEntry(at_us=at_us, who="system", what=f"stamp {mode}", stream=MODE)
-        document = Document(kind=MODE, id=MODE, body=mode.encode())
-        await journal.append_wait(Unit(documents=(document,), audit=(entry,)))
-    elif stamped.body.decode() != mode:
+        return True
+    if not stamped.sound:
+        raise StoreRefused(
+            f"{folder}: the stamp that says whether it is sandbox or live is damaged: keep a copy"
+            " of the folder, then restore a backup"
+        )
+    if stamped.body.decode() != mode:
         raise StoreRefused(
             f"{folder} is a {stamped.body.decode()} folder, and this server is {mode}: give it a"
             " folder of its own with --data"
         )
+    return False
+
+
+async def stamp(mode: str, *, journal: Journal, at_us: int) -> None:
+    """Mark a new folder sandbox or live."""
+    entry = AuditEntry(at_us=at_us, who="system", what=f"stamp {mode}", stream=MODE)
+    document = Document(kind=MODE, id=MODE, body=mode.encode())
+    await journal.append_wait(Unit(documents=(document,), audit=(entry,)))
 
 
 def random_bytes(rng: random.Random | None) -> Callable[[int], bytes]:
@@ -106,7 +131,24 @@ def _adapter(config: ProviderConfig, gateway: Config) -> Provider:
             webhook_secret=config.webhook_secret,
             void_window_s=gateway.sandbox.void_window_s,
         )
+    if config.kind == "stripe":
+        return _stripe(config)
     raise StoreRefused(f"providers: {config.id} has the kind {config.kind}, which nobody knows")
+
+
+def _stripe(config: ProviderConfig) -> Provider:
+    try:
+        return StripeProvider(
+            id=config.id,
+            name=config.name or config.id,
+            url=config.url or API_URL,
+            secret_key=config.secret,
+            webhook_secrets=config.webhook_secret.split(),
+            account=config.account or None,
+            return_url=config.return_url or None,
+        )
+    except ValueError as error:
+        raise StoreRefused(f"providers: {config.id}: {error}") from error
 
 
 def _pool_of(system: ActorSystem, provider: str) -> Callable[[], LightRef[ProviderPool] | None]:

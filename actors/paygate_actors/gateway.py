@@ -21,6 +21,8 @@ import structlog
 from paygate_actors.admission import DRAINING, Admission
 from paygate_actors.audit import HEADS_FILE, HeadPublisher, Verifier, head_key
 from paygate_actors.config import Config
+from paygate_actors.damage import DamageBook, Mender
+from paygate_actors.desk_office import DeskOffice
 from paygate_actors.fraud import FraudActor
 from paygate_actors.fraud_rules import FraudRules
 from paygate_actors.front import GatewayFront
@@ -28,6 +30,7 @@ from paygate_actors.furnish import (
     adapters_of,
     desks_of,
     fraud_of,
+    is_unmarked,
     limits_of,
     load_switches,
     random_bytes,
@@ -38,6 +41,7 @@ from paygate_actors.house import House
 from paygate_actors.inbox import SWEEP_S, Inbox
 from paygate_actors.intake import Intake
 from paygate_actors.letters import Letters
+from paygate_actors.lost_wakes import listed_open
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Look
 from paygate_actors.pool import ProviderPool
@@ -47,10 +51,11 @@ from paygate_actors.provider_desk import (
 )
 from paygate_actors.providers.base import Provider
 from paygate_actors.reads import Reads
+from paygate_actors.scrubber import Scrubber
 from paygate_actors.vault import Vault
 from paygate_actors.vault_keys import vault_keys
 from paygate_engine.clock import Clock, SystemClock, system_rng
-from paygate_engine.errors import EngineError, Overloaded
+from paygate_engine.errors import Corrupt, EngineError, Overloaded
 from paygate_engine.heads import sign_head
 from paygate_engine.journal import Journal
 from paygate_engine.region import LINGER_MAX, Region
@@ -115,18 +120,17 @@ class Gateway:
             linger_max=min(LINGER_MAX, config.limits.live_payments_max // LINGER_SHARE),
             on_parked=self._parked,
         )
+        self.damage = DamageBook()
+        self._mender = Mender(store, self.damage)
         self.letters = Letters(system, self.payments.tell)
-        self.admission = Admission(
-            config.limits, system=system, payments=self.payments, journal=self.journal
-        )
         self.inbox = Inbox(
             system=system,
             store=store,
             journal=self.journal,
             tell=self.payments.tell,
             is_active=lambda payment_id: self.payments.active(payment_id) is not None,
+            mender=self._mender,
         )
-        self._rules = FraudRules(fraud_of(config), fingerprint=vault.fingerprint)
         self.desk = ProviderDesk(desks_of(config, adapters, system), self.letters.report)
         self.house = House(
             system=system,
@@ -139,8 +143,12 @@ class Gateway:
         self._open_front(vault, livemode=livemode)
 
     def _open_front(self, vault: Vault, *, livemode: bool) -> None:
-        system, store = self.system, self.store
-        reads = Reads(store, self.payments)
+        config, system, store = self._config, self.system, self.store
+        self._rules = FraudRules(fraud_of(config), fingerprint=vault.fingerprint)
+        self.admission = Admission(
+            config.limits, system=system, payments=self.payments, journal=self.journal
+        )
+        reads = Reads(store, self.payments, self._mender)
         self._intake = Intake(
             system=system,
             store=store,
@@ -150,6 +158,7 @@ class Gateway:
             rules=self._rules,
             fraud=lambda: system.get("fraud"),
             look=reads.look,
+            mender=self._mender,
             livemode=livemode,
             key_life_us=self.house.limits.key_life_us,
         )
@@ -159,6 +168,15 @@ class Gateway:
             payments=self.payments,
             intake=self._intake,
             reads=reads,
+            office=DeskOffice(
+                system=system,
+                store=store,
+                payments=self.payments,
+                providers=self.desk,
+                reads=reads,
+                report=self.letters.report,
+                in_doubt_flag_us=self.house.limits.in_doubt_flag_us,
+            ),
             inbox=self.inbox,
             desk=self.desk,
             vault=vault,
@@ -196,9 +214,12 @@ class Gateway:
             on_fatal=on_fatal,
         )
         livemode = not config.sandbox.enabled
-        store = store or SqliteStore(Path(config.data_dir), KINDS)
+        mode = "live" if livemode else "sandbox"
+        if store is None:
+            store = SqliteStore(Path(config.data_dir), KINDS, on_failed=running.fail)
         await store.open()
         try:
+            unmarked = await is_unmarked(config.data_dir, store, mode=mode)
             keys = vault_keys(
                 config.vault,
                 data_dir=Path(config.data_dir),
@@ -216,30 +237,43 @@ class Gateway:
                 adapters=adapters,
                 livemode=livemode,
             )
-            await gateway._furnish(livemode=livemode, threads=threads)
+            await gateway._furnish(mark=mode if unmarked else None, threads=threads)
         except BaseException:
             await store.close()
             raise
         return gateway
 
     async def recover(self) -> None:
-        """Load what is open, ask about it, bring stored webhooks to it; then be ready."""
+        """Load what is open, ask about it, bring stored webhooks to it; then be ready.
+
+        The asking begins when all is loaded: it would take the time that keeps everybody waiting.
+        """
+        self.house.asking.held = True
         after = ""
-        opened = 0
+        opened = damaged = 0
         while True:
             page = await self.store.open_streams(after=after, limit=RECOVER_PAGE)
             now_us = self.system.clock.now_us()
-            due = [wake.stream for wake in page if (wake.at_us or 0) <= now_us]
+            due: list[str] = []
             for wake in page:
-                if wake.at_us is not None and wake.at_us > now_us:
+                if not wake.sound:
+                    self.damage.note("wakes", wake.stream)
+                    damaged += 1
+                elif wake.at_us is not None and wake.at_us > now_us:
                     self.letters.at(wake.stream, wake.at_us)
+                else:
+                    due.append(wake.stream)
             await asyncio.gather(*(self._recover_one(payment_id) for payment_id in due))
             opened += len(page)
             if len(page) < RECOVER_PAGE:
                 break
             after = page[-1].stream
+        if damaged:
+            async for payment_id in listed_open(self.store, self._mender):
+                await self._recover_one(payment_id)
         await self.inbox.recover()
         self.system.after(SWEEP_S, self._sweep, None)
+        self.house.asking.held = False
         self.admission.state = None
         _log.info("recovered", open_payments=opened, parked_webhooks=self.inbox.parked)
 
@@ -273,7 +307,12 @@ class Gateway:
         return PaymentActor(self.system, payment_id, house=self.house)
 
     def _parked(self, payment_id: str, error: BaseException) -> None:
-        _log.critical("payment_parked", payment=payment_id, error=repr(error))
+        what = "payment_quarantined" if isinstance(error, Corrupt) else "payment_parked"
+        _log.critical(what, payment=payment_id, error=str(error) or repr(error))
+
+    def _set_aside(self, stream: str, error: Corrupt) -> None:
+        if stream.startswith("pay_"):
+            self.payments.park(stream, error)
 
     def _publish(self, head: Any) -> None:
         publisher = self._publisher
@@ -290,6 +329,7 @@ class Gateway:
             inbox=self.inbox,
             desk=self.desk,
             admission=self.admission,
+            damage=self.damage,
             verifier=lambda: self._actor("audit", Verifier),
             pool=lambda provider: self._actor(f"pool:{provider}", ProviderPool),
         )
@@ -312,20 +352,19 @@ class Gateway:
 
     # ------------------------------------------------------------------ furnishing
 
-    async def _furnish(self, *, livemode: bool, threads: bool) -> None:
+    async def _furnish(self, *, mark: str | None, threads: bool) -> None:
         await self.journal.start()
-        await stamp(
-            "live" if livemode else "sandbox",
-            folder=self._config.data_dir,
-            store=self.store,
-            journal=self.journal,
-            at_us=self.system.clock.now_us(),
-        )
+        if mark is not None:
+            await stamp(mark, journal=self.journal, at_us=self.system.clock.now_us())
         await load_switches(self.desk, self.store, self.journal)
         if threads:
             heads = Path(self._config.data_dir) / HEADS_FILE
             self._publisher = self._storage.start(HeadPublisher, "audit-heads", heads)
-        self._storage.start(Verifier, "audit", self.store)
+        self._storage.start(Verifier, "audit", self.store, set_aside=self._set_aside)
+        if isinstance(self.store, SqliteStore):
+            self._storage.start(
+                Scrubber, "scrubber", store=self.store, book=self.damage, set_aside=self._set_aside
+            )
         self._services.start(FraudActor, "fraud", fraud_of(self._config), self._rules)
         for desk in self.desk.all():
             self._pools.start(

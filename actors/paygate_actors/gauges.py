@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from paygate_actors.admission import Admission
 from paygate_actors.audit import Verifier
 from paygate_actors.breaker import Circuit
+from paygate_actors.damage import DamageBook
 from paygate_actors.house import House
 from paygate_actors.inbox import Inbox
 from paygate_actors.money import Money
 from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import ProviderPool
 from paygate_actors.provider_desk import ProviderDesk
+from paygate_engine.errors import Corrupt
 from paygate_engine.journal import Journal
 from paygate_engine.region import Region
 from paygate_engine.system import ActorSystem
@@ -27,6 +29,7 @@ def gauges(
     inbox: Inbox,
     desk: ProviderDesk,
     admission: Admission,
+    damage: DamageBook,
     verifier: Callable[[], Verifier | None],
     pool: Callable[[str], ProviderPool | None],
 ) -> Mapping[str, float]:
@@ -35,6 +38,10 @@ def gauges(
         "paygate_ready": float(admission.unready() is None),
         "paygate_live_payments": len(payments),
         "paygate_parked_payments": len(payments.parked),
+        "paygate_quarantined_payments": sum(
+            isinstance(error, Corrupt) for error in payments.parked.values()
+        ),
+        "paygate_damaged_rows": len(damage.rows),
         "paygate_oldest_message_seconds": system.oldest_wait_s(),
         "paygate_messages_handled_total": system.stats.handled,
         "paygate_tasks_failed_total": system.stats.tasks_failed,
@@ -49,6 +56,7 @@ def gauges(
         "paygate_webhooks_received_total": inbox.received,
         "paygate_webhooks_repeated_total": inbox.repeated,
         "paygate_webhooks_parked": inbox.parked,
+        "paygate_webhooks_unreadable": inbox.unreadable,
         "paygate_webhooks_parked_oldest_seconds": inbox.oldest_parked_s(),
     }
     walker = verifier()
@@ -85,6 +93,7 @@ def _counts(house: House) -> Mapping[str, float]:
     names = {
         "moved": ("paygate_payments_moved_total", ("fact",)),
         "call": ("paygate_provider_calls_total", ("provider", "verb")),
+        "desk": ("paygate_desk_actions_total", ("action",)),
         "attention": ("paygate_attention_total", ("code",)),
         "transaction": ("paygate_transactions_total", ("type", "origin")),
     }

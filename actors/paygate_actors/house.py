@@ -5,11 +5,13 @@ object and nothing of the actors behind it.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from paygate_actors import events as e
+from paygate_actors.asking import Asking
 from paygate_actors.draft import Context
 from paygate_actors.pool import LookUp, Perform
 from paygate_actors.providers.base import Capabilities
@@ -63,6 +65,7 @@ class House:
         "again",
         "alarm",
         "arrivals",
+        "asking",
         "counts",
         "in_doubt",
         "limits",
@@ -85,11 +88,40 @@ class House:
         self.providers = providers
         self.arrivals = arrivals
         self.alarm = alarm
+        self.asking = Asking(system.clock)
         self.again = again
         """Send a payment a message by its id: (id, message). For timers."""
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.in_doubt: dict[str, tuple[str, int, int]] = {}
         """What is in doubt now: call key -> (currency, minor units, since when)."""
+
+    def count(self, news: Sequence[e.PaymentEvent]) -> None:
+        """Count what was committed."""
+        counts = self.counts
+        for event in news:
+            match event:
+                case e.Moved():
+                    counts["moved", event.fact] += 1
+                case e.CallStarted():
+                    counts["call", event.provider, event.verb] += 1
+                case e.AttentionRaised():
+                    counts["attention", event.code] += 1
+                case e.TransactionOpened():
+                    counts["transaction", event.type, event.origin] += 1
+                case _:
+                    pass
+
+    def look_up(self, provider: str, job: LookUp) -> None:
+        """Have the provider asked when it is this one's turn; the answer comes to the payment."""
+        can = self.providers.capabilities(provider)
+        wait_s = 0.0 if can is None else self.asking.turn_s(provider, can)
+        if wait_s:
+            self.system.after(wait_s, self._submit, (provider, job))
+        else:
+            self.providers.submit(provider, job)
+
+    def _submit(self, turn: tuple[str, LookUp]) -> None:
+        self.providers.submit(*turn)
 
     def context(self, currency: str, pin: str | None) -> Context:
         """What a decision about a payment in this currency may know right now."""

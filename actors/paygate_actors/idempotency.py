@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from paygate_actors.events import PaymentCreated, RequestKey
+from paygate_actors.events import PaymentCreated, RequestKey, decode
 from paygate_actors.messages import (
     CapturePayment,
     CardMethod,
@@ -25,6 +25,7 @@ from paygate_actors.messages import (
 )
 from paygate_actors.states import FINAL
 from paygate_actors.vault import Vault
+from paygate_engine.errors import Corrupt
 from paygate_engine.stores.base import Claim, Store
 
 _MAC_DOMAIN: Final = "idempotency"
@@ -160,11 +161,26 @@ class ClaimDesk:
         return True
 
     async def holder(self, name: str) -> tuple[str, Binding] | None:
-        """Who holds the key as committed: the payment, and what it was used for."""
+        """Who holds the key as committed: the payment, and what it was used for.
+
+        Raises `Corrupt` for a damaged claim whose payment does not say so itself.
+        """
         claim = await self._store.read_claim(name)
         if claim is None:
             return None
+        if not claim.sound:
+            return await self._by_events(claim)
         return claim.stream, msgspec.json.decode(claim.body, type=Binding)
+
+    async def _by_events(self, claim: Claim) -> tuple[str, Binding]:
+        """A damaged claim, as the payment that it may point to tells it."""
+        for first in (await self._store.read_stream(claim.stream))[:1]:
+            created = decode(first.kind, first.body)
+            if isinstance(created, PaymentCreated) and created.key is not None:
+                key = created.key
+                if key.name == claim.name:
+                    return claim.stream, Binding(mac=key.mac, derived=key.derived)
+        raise Corrupt(f"the claim of an idempotency key by {claim.stream} is damaged")
 
     async def alone(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` when no other request with this key is being worked on."""

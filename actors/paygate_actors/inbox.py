@@ -11,20 +11,24 @@ from typing import Any, Final
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
+from paygate_actors.damage import Mender
 from paygate_actors.draft import payment_of_first
 from paygate_actors.payment_messages import Reported
 from paygate_actors.projection import INBOX, TRANSACTION, charge_link, read_transaction
 from paygate_actors.providers.base import ProviderEvent
-from paygate_engine.errors import Overloaded
+from paygate_engine.errors import Corrupt, Overloaded
 from paygate_engine.journal import Journal
-from paygate_engine.stores.base import AuditEntry, Item, Query, Store, Unit
+from paygate_engine.stores.base import AuditEntry, Done, Item, Query, Store, Unit
 from paygate_engine.system import ActorSystem
 
 # Often enough that a lost message is noticed before anybody is alerted, and next to free.
 SWEEP_S: Final = 30.0
 # A sweep reads this many at a time.
 SWEEP_PAGE: Final = 500
+# What the id of an event ends with that is stored again, because its first row was damaged.
+AGAIN: Final = "#again"
 # Ids that providers give; ours are 32 characters. Longer ones are no ids.
 REFERENCE_MAX: Final = 64
 # A provider repeats an event for days; its signature is too old after minutes. A week is both.
@@ -63,12 +67,15 @@ class Inbox:
         journal: Journal,
         tell: Callable[[str, Any], None],
         is_active: Callable[[str], bool],
+        mender: Mender,
     ) -> None:
         self._system = system
         self._store = store
         self._journal = journal
         self._tell = tell
         self._is_active = is_active
+        self._mender = mender
+        self._unreadable: set[str] = set()
         self._parked: dict[str, _Parked] = {}
         self._waiting_for: dict[Place, set[str]] = {}
         self.received = 0
@@ -78,6 +85,11 @@ class Inbox:
     def parked(self) -> int:
         """How many events wait for a payment that nobody knows yet."""
         return len(self._parked)
+
+    @property
+    def unreadable(self) -> int:
+        """How many stored events are damaged: they wait until their provider sends them again."""
+        return len(self._unreadable)
 
     def oldest_parked_s(self) -> float:
         """How long the oldest of them has waited, in seconds; 0 if there is none."""
@@ -106,7 +118,13 @@ class Inbox:
             what=f"received {event.event_type}",
             stream=item.id,
         )
-        conflict = await self._journal.append_wait(Unit(items=(item,), audit=(entry,)))
+        done: tuple[Done, ...] = ()
+        if item.id in self._unreadable:
+            # What lies under this id is damaged: this is the same event, whole.
+            done = (Done(queue=INBOX, id=item.id, at_us=now_us),)
+            item = replace(item, id=item.id + AGAIN)
+        conflict = await self._journal.append_wait(Unit(items=(item,), done=done, audit=(entry,)))
+        self._unreadable.discard(item.id.removesuffix(AGAIN))
         if conflict is not None:
             self.repeated += 1
             return
@@ -135,7 +153,10 @@ class Inbox:
         while True:
             items = await self._store.waiting(INBOX, after_id=after, limit=SWEEP_PAGE)
             for item in items:
-                if item.at_us < before_us:
+                if not item.sound:
+                    self._unreadable.add(item.id)
+                    self._mender.book.note("items", f"{INBOX} {item.id}")
+                elif item.at_us < before_us:
                     self._unpark(item.id)
                     await self._deliver(item.id, read_stored(item), item.at_us)
             if len(items) < SWEEP_PAGE:
@@ -173,6 +194,13 @@ class Inbox:
             _log.warning("webhook_waits", item=item_id)  # the sweep brings it again
 
     async def _payment_of(self, stored: Stored) -> str | None:
+        try:
+            return await self._looked_up(stored)
+        except Corrupt as error:
+            _log.error("webhook_waits", error=str(error))
+            return None  # its payment is damaged: the event waits as for one that nobody knows
+
+    async def _looked_up(self, stored: Stored) -> str | None:
         event = stored.event
         if event.reference is not None and len(event.reference) <= REFERENCE_MAX:
             transaction_id = event.reference.rpartition("-")[0]
@@ -180,13 +208,15 @@ class Inbox:
                 first = payment_of_first(transaction_id)
                 if self._is_active(first):
                     return first
-                document = await self._store.read_document(TRANSACTION, transaction_id)
+                document = await self._mender.read(TRANSACTION, transaction_id)
                 if document is not None:
                     return read_transaction(document).payment_id
         for provider, named in _places(stored):
             query = Query(kind=TRANSACTION, link=(charge_link(provider), named), limit=1)
             for document in await self._store.query(query):
-                return read_transaction(document).payment_id
+                whole = await self._mender.mended(document)
+                if whole is not None:
+                    return read_transaction(whole).payment_id
         return None
 
 

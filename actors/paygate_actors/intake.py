@@ -13,6 +13,8 @@ from pykka import ActorDeadError
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
+from paygate_actors.card_checks import is_expired
+from paygate_actors.damage import Mender
 from paygate_actors.draft import first_transaction_id
 from paygate_actors.fraud import FraudActor, Score
 from paygate_actors.fraud_rules import FraudRules
@@ -62,6 +64,19 @@ NO_PROVIDER: Final = Refusal(
     detail="No provider takes this payment now.",
     retry_after_s=5,
 )
+# Found here and not at the edge: a repetition of what was made while the card was good is answered
+# with what was made.
+EXPIRED_CARD: Final = Refusal(
+    code="validation_failed",
+    detail="One fault was found.",
+    faults=(
+        Fault(
+            pointer="/paymentMethod/expiryYear",
+            code="expired_card",
+            detail="the card has expired",
+        ),
+    ),
+)
 UNKNOWN_TOKEN: Final = Refusal(
     code="validation_failed",
     detail="The payment method is not valid.",
@@ -70,6 +85,17 @@ UNKNOWN_TOKEN: Final = Refusal(
             pointer="/paymentMethod/token",
             code="unknown_token",
             detail="No card of this merchant is stored under this token.",
+        ),
+    ),
+)
+UNREADABLE_TOKEN: Final = Refusal(
+    code="validation_failed",
+    detail="The payment method is not valid.",
+    faults=(
+        Fault(
+            pointer="/paymentMethod/token",
+            code="unreadable_token",
+            detail="The card that is stored under this token is damaged: ask for it again.",
         ),
     ),
 )
@@ -98,6 +124,7 @@ class Intake:
         rules: FraudRules,
         fraud: Callable[[], LightRef[FraudActor] | None],
         look: Callable[[str], Awaitable[PaymentView | None]],
+        mender: Mender,
         livemode: bool,
         key_life_us: int,
     ) -> None:
@@ -109,6 +136,7 @@ class Intake:
         self._rules = rules
         self._fraud = fraud
         self._look = look
+        self._mender = mender
         self._livemode = livemode
         self._key_life_us = key_life_us
         self._claims = ClaimDesk(store)
@@ -141,8 +169,11 @@ class Intake:
         return self._rules.static_check(request, transaction_id=transaction_id, now_us=now_us)
 
     async def open_card(self, token: str, merchant: str) -> SealedCard | None:
-        """The card that the merchant left in the vault under this token, without its CVV."""
-        document = await self._store.read_document(CARD, token)
+        """The card that the merchant left in the vault under this token, without its CVV.
+
+        None for none that is theirs, and for one that is damaged.
+        """
+        document = await self._mender.read(CARD, token)
         if document is None or document.scope != merchant:
             return None
         sealed = read_card(document).sealed
@@ -257,6 +288,9 @@ class Intake:
             case TokenMethod():
                 return await self._from_vault(method, merchant)
             case CardMethod():
+                now_us = self._system.clock.now_us()
+                if is_expired(method.expiry_month, method.expiry_year, now_us=now_us):
+                    return EXPIRED_CARD
                 token = self._system.ids.new("tok")
                 sealed = self._vault.seal(method.card.reveal()[0], token=token, merchant=merchant)
                 stored = StoredCard(
@@ -282,6 +316,8 @@ class Intake:
 
     async def _from_vault(self, method: TokenMethod, merchant: str) -> _Instrument | Refusal:
         document = await self._store.read_document(CARD, method.token)
+        if document is not None and await self._mender.mended(document) is None:
+            return UNREADABLE_TOKEN
         if document is None or document.scope != merchant:
             return UNKNOWN_TOKEN
         stored = read_card(document)

@@ -58,10 +58,24 @@ class Pending(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Unknown(Struct, frozen=True, kw_only=True, tag=True):
-    """Nobody knows. Money may have moved."""
+    """Nobody knows. Money may have moved.
+
+    `provider_txn_id`: the provider's object for the call, where that much is known. With
+    `not_visible` it is there and unconfirmed: it can still be confirmed, or cancelled for good.
+    """
 
     reason: UnknownReason
     detail: str = ""
+    provider_txn_id: str | None = None
+
+
+class Prepared(Struct, frozen=True, kw_only=True, tag=True):
+    """The provider has an object for the call and nothing has moved: confirm or cancel it."""
+
+    provider_txn_id: str
 
 
 Outcome = Approved | Declined | ActionRequired | Pending | Unknown
+
+Preparation = Prepared | Declined | Unknown
+"""What the first of two steps may come to. Neither of the others says that money moved."""

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
+from paygate_actors.desk_messages import MarkNotCharged, MarkSeen
 from paygate_actors.messages import (
     CapturePayment,
     FraudCheck,
@@ -42,16 +43,61 @@ class Decide(Struct, frozen=True, kw_only=True):
 
 
 class Correct(Struct, frozen=True, kw_only=True):
-    """An operator's correction with the provider's fresh answer, where it could be asked."""
+    """An operator's correction with the provider's fresh answer, where it could be asked.
+
+    `key`: of the call that it was asked about; a newer one may have been made since.
+    """
 
     command: SetTransactionStatus
     fresh: Outcome | None
+    key: str | None = None
 
 
 class WhichCall(Struct, frozen=True, kw_only=True):
     """Ask for the call behind a transaction: a `Call`, or None."""
 
     transaction_id: str
+
+
+class AtDesk(Struct, frozen=True, kw_only=True):
+    """Ask how the payment stands on the desk: a `DeskEntry`, whether it is listed or not."""
+
+
+class Watched(Struct, frozen=True, kw_only=True):
+    """Ask for every unsettled call and how it is pursued: a tuple of `OpenCall`."""
+
+
+class AskNow(Struct, frozen=True, kw_only=True):
+    """An operator wants everything unsettled to be asked about: the calls that are due for it.
+
+    Whoever is told of a call must ask its provider, or say that nobody did. None are due where
+    each was asked about a moment ago. `by` is the key's public id.
+    """
+
+    by: str
+
+
+class DoubtfulCharge(Struct, frozen=True, kw_only=True):
+    """Ask for the attempt at the money whose outcome is not known: a `Call`, or None."""
+
+
+class NotCharged(Struct, frozen=True, kw_only=True):
+    """An operator says that a charge was not made.
+
+    `key` is the call that its provider was asked about at `asked_at_us`, `fresh` the answer
+    (None: there was none).
+    """
+
+    command: MarkNotCharged
+    key: str | None
+    fresh: Outcome | None
+    asked_at_us: int
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """An operator has looked at what asked for a person."""
+
+    command: MarkSeen
 
 
 class Reported(Struct, frozen=True, kw_only=True):
@@ -64,6 +110,12 @@ class Reported(Struct, frozen=True, kw_only=True):
 
 class Pursue(Struct, frozen=True, kw_only=True):
     """It is time to ask about this call."""
+
+    key: str
+
+
+class Confirm(Struct, frozen=True, kw_only=True):
+    """A call was done by an event that named no sum: ask its provider for how much."""
 
     key: str
 

@@ -44,7 +44,9 @@ NO_PERMIT: Final = Declined(
 # The same for a look-up, which proves nothing about the call that it asks about.
 NOT_ASKED: Final = Unknown(reason="reset", detail="The provider's pool is full; nobody asked.")
 NO_CARD: Final = Declined(
-    code="card_not_in_vault", message="The vault does not hold this card any more."
+    code="card_not_in_vault",
+    message="The vault does not hold this card any more.",
+    conclusive=False,  # this request did not leave; an earlier one with its key may have
 )
 
 _log = structlog.get_logger("paygate.pool")

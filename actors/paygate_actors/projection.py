@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from paygate_actors import events as e
+from paygate_actors.desk import desk_entry, listed
+from paygate_actors.desk_messages import DeskEntry
 from paygate_actors.draft import Draft
 from paygate_actors.messages import ApiKey, FraudCheck, PaymentView, TransactionView
 from paygate_actors.record import Payment, Txn
@@ -33,6 +35,8 @@ FRAUD: Final = "fraud_check"
 CARD: Final = "card"
 API_KEY: Final = "api_key"
 PROVIDER: Final = "provider"
+DESK: Final = "desk"
+"""What is in doubt or asks for a person; a payment was here once or it has no such document."""
 MODE: Final = "mode"
 """Sandbox or live: what the folder is stamped with."""
 
@@ -43,8 +47,14 @@ KINDS: Final = (
     Kind(name=CARD),
     Kind(name=API_KEY),
     Kind(name=PROVIDER),
+    Kind(name=DESK, facets=("state",)),
     Kind(name=MODE),
 )
+
+LISTED: Final = "listed"
+"""The state of what is on the desk now."""
+GONE: Final = "gone"
+"""The state of what was on the desk and is not any more."""
 
 INBOX: Final = "webhook"
 """The queue of provider events that were taken in."""
@@ -56,6 +66,7 @@ _encode = msgspec.json.Encoder().encode
 _payment_decoder = msgspec.json.Decoder(PaymentView)
 _transaction_decoder = msgspec.json.Decoder(TransactionView)
 _fraud_decoder = msgspec.json.Decoder(FraudCheck)
+_desk_decoder = msgspec.json.Decoder(DeskEntry)
 _key_decoder = msgspec.json.Decoder(ApiKey)
 
 
@@ -165,6 +176,11 @@ def read_fraud(document: Document) -> FraudCheck:
     return _fraud_decoder.decode(document.body)
 
 
+def read_desk(document: Document) -> DeskEntry:
+    """The entry in a document of the desk that is listed; what is gone left nothing there."""
+    return _desk_decoder.decode(document.body)
+
+
 def read_key(document: Document) -> ApiKey:
     """The API key in its document."""
     return _key_decoder.decode(document.body)
@@ -201,7 +217,24 @@ def documents(before: Payment | None, payment: Payment) -> tuple[Document, ...]:
         for number, txn in enumerate(payment.txns)
         if old.get(txn.id) is not txn or (number == 0 and first_moved)
     ]
-    return (main, *(_transaction(payment, txn) for txn in changed))
+    return (main, *(_transaction(payment, txn) for txn in changed), *_desk(before, payment))
+
+
+def _desk(before: Payment | None, payment: Payment) -> tuple[Document, ...]:
+    # Most payments are never on it: then nothing is written, neither now nor later.
+    was = before is not None and listed(before)
+    now = listed(payment)
+    if not (was or now):
+        return ()
+    return (
+        Document(
+            kind=DESK,
+            id=payment.id,
+            scope=payment.created.merchant,
+            facets=(LISTED if now else GONE,),
+            body=_encode(desk_entry(payment)) if now else b"",
+        ),
+    )
 
 
 def _transaction(payment: Payment, txn: Txn) -> Document:

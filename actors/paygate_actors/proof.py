@@ -5,7 +5,7 @@ that money hangs on; at its end stands the payment that the lists should show. W
 books say about it is `proof_books`' business, walking through a store is `proving`'s.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -14,7 +14,16 @@ from msgspec import Struct
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.following import HOLD_GONE
-from paygate_actors.projection import PAYMENT, documents, read_payment, read_transaction
+from paygate_actors.projection import (
+    DESK,
+    GONE,
+    PAYMENT,
+    TRANSACTION,
+    documents,
+    read_desk,
+    read_payment,
+    read_transaction,
+)
 from paygate_actors.record import Call, Payment
 from paygate_actors.states import IllegalTransition
 from paygate_engine.stores.base import Claim, Document, Event
@@ -29,11 +38,18 @@ Rule = Literal[
     "refunds within captures",
     "projection",
     "claim",
+    "checksum",
     "books: one effect per key",
     "books: known key",
     "books: same effect",
     "books: nothing kept",
 ]
+
+_READERS: Final[dict[str, Callable[[Document], Struct]]] = {
+    PAYMENT: read_payment,
+    TRANSACTION: read_transaction,
+    DESK: read_desk,
+}
 
 # Either says that a person was told of refunds beyond what was captured.
 EXCESS: Final = "refund_exceeds_captured"
@@ -116,7 +132,11 @@ def prove_documents(proof: Proof, found: Iterable[Document]) -> None:
                 f"the {expected.kind} {expected.id} is shown otherwise than its events say:"
                 f" {differing}",
             )
-    for kind, document_id in shown:
+        elif not document.sound:
+            proof.break_("checksum", f"the row of the {expected.kind} {expected.id} is damaged")
+    for (kind, document_id), document in shown.items():
+        if kind == DESK and document.facets == (GONE,):
+            continue  # it was there once
         proof.break_("projection", f"the {kind} {document_id} is listed, and no event tells of it")
 
 
@@ -128,6 +148,8 @@ def prove_claim(proof: Proof, claim: Claim | None, *, holder_is_there: bool) -> 
         proof.break_("claim", "nobody holds its idempotency key: a repetition would charge again")
     elif claim.stream != proof.payment_id and not holder_is_there:
         proof.break_("claim", f"its idempotency key points to {claim.stream}, which is not there")
+    elif not claim.sound:
+        proof.break_("checksum", "the row of its idempotency key is damaged")
 
 
 def _step(proof: Proof, event: Event) -> bool:
@@ -244,10 +266,10 @@ def _differences(expected: Document, found: Document) -> Iterator[str]:
         yield "merchant"
     if expected.facets != found.facets:
         yield "filters"
-    read = read_payment if expected.kind == PAYMENT else read_transaction
+    read = _READERS[expected.kind]
     try:
         was, now = read(expected), read(found)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, TypeError):
         yield "unreadable"
         return
     for field in was.__struct_fields__:

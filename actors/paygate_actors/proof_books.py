@@ -206,7 +206,7 @@ def _undone(payment: Payment, charge: Place) -> bool:
     ):
         return True
     failed = any(txn.type == "reverse" and txn.status == "failed" for txn in payment.txns)
-    return failed and payment.attention is not None
+    return failed and bool(payment.concerns)
 
 
 def _released(payment: Payment, charge: Place) -> bool:

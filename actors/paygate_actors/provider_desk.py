@@ -102,11 +102,17 @@ class ProviderDesk:
         source = "look_up" if isinstance(job, LookUp) else "call"
         self._report(job.payment_id, Answered(key=job.key, outcome=unsent(job), source=source))
 
-    def look_up(self, provider: str, key: str, *, timeout_s: float) -> LoopFuture[Any] | None:
-        """Ask the provider about a call, for somebody who waits for the answer."""
+    def look_up(
+        self, provider: str, key: str, *, timeout_s: float, payment_id: str = ""
+    ) -> LoopFuture[Any] | None:
+        """Ask the provider about a call, for somebody who waits for the answer.
+
+        With a payment's id the payment hears the answer too, before whoever waits goes on.
+        """
         desk = self._desks.get(provider)
         pool = desk.pool() if desk is not None and desk.switches.is_active else None
-        return None if pool is None else pool.ask(LookUp(key=key), block=False, timeout=timeout_s)
+        job = LookUp(key=key, payment_id=payment_id)
+        return None if pool is None else pool.ask(job, block=False, timeout=timeout_s)
 
     def view(self, desk: Desk) -> ProviderView:
         """The provider as operators see it."""

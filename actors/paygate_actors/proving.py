@@ -4,12 +4,12 @@ Reads only, a page at a time, beside a running server too: a payment that moves 
 is read again. Payments are never held in memory together; a provider's books are.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 import msgspec
 
-from paygate_actors.projection import PAYMENT, TRANSACTION
+from paygate_actors.projection import DESK, PAYMENT, TRANSACTION
 from paygate_actors.proof import Proof, Violation, prove, prove_claim, prove_documents
 from paygate_actors.proof_books import Books, prove_books
 from paygate_engine import chain
@@ -38,8 +38,13 @@ async def prove_one(store: Store, payment_id: str, books: Books | None) -> Proof
     return proof
 
 
-async def walk_chain(store: Store, heads: Mapping[int, bytes]) -> chain.Head | chain.Fault:
-    """Walk the whole audit chain; also events that no row covers are a fault."""
+async def walk_chain(
+    store: Store, heads: Mapping[int, bytes], *, on_row: Callable[[int], None] | None = None
+) -> chain.Head | chain.Fault:
+    """Walk the whole audit chain; also events that no row covers are a fault.
+
+    `on_row` hears the number of each row that is walked.
+    """
     # Counted first: a running server adds both, and adds them together.
     events = await store.event_count()
     covered = 0
@@ -48,6 +53,8 @@ async def walk_chain(store: Store, heads: Mapping[int, bytes]) -> chain.Head | c
         nonlocal covered
         async for row in chain.rows_of(store):
             covered += row.events
+            if on_row is not None:
+                on_row(row.n)
             yield row
 
     found = await chain.verify(rows(), store.read_stream, heads)
@@ -101,7 +108,8 @@ async def _look(store: Store, payment_id: str) -> Proof:
     query = Query(kind=TRANSACTION, link=("payment_id", payment_id), limit=PAGE_MAX)
     found = [document async for document in pages(store, query)]
     listed = await store.read_document(PAYMENT, payment_id)
-    prove_documents(proof, found if listed is None else [*found, listed])
+    desk = await store.read_document(DESK, payment_id)
+    prove_documents(proof, [*found, *(each for each in (listed, desk) if each is not None)])
     if proof.payment.created.key is not None:
         claim = await store.read_claim(proof.payment.created.key.name)
         holder = None if claim is None else await store.read_document(PAYMENT, claim.stream)

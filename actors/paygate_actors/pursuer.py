@@ -7,21 +7,26 @@ its CVV, for as long as the charge may have to be sent again, and drops it with 
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
+from paygate_actors.desk_messages import OpenCall
 from paygate_actors.house import House
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Unknown
 from paygate_actors.payment_messages import Pursue
 from paygate_actors.pool import Answered, Charge, LookUp, Perform
-from paygate_actors.pursuit import LOST_AFTER_S, Pursuit
+from paygate_actors.pursuit import LOST_AFTER_S, US_PER_S, Pursuit, key_window_ends_us, word_of
 from paygate_actors.record import Call, Payment
-from paygate_actors.sums import unresolved
+from paygate_actors.sums import asserted, unresolved
 
 # Asks are spread by this share of their delay, so that a recovered provider is not stormed.
 JITTER: Final = 0.1
 # The wheel's ticks are coarser than the clock.
 TIMER_EARLY_S: Final = 0.02
+# A person waits for the answers; a payment has rarely more than one call open.
+ASKED_MAX: Final = 8
 
 
 class Pursuer:
@@ -67,6 +72,7 @@ class Pursuer:
             return
         pursuit.under_way = False
         outcome = message.outcome
+        pursuit.heard = word_of(outcome)
         if isinstance(outcome, Unknown) and outcome.reason in ("key_known", "in_progress"):
             pursuit.arrived = True
 
@@ -76,11 +82,10 @@ class Pursuer:
         call = payment.call(message.key)
         if pursuit is None or call is None or not call.unresolved:
             return
-        can = self._house.providers.capabilities(call.provider)
         now_us = self._house.system.clock.now_us()
         unseen = isinstance(message.outcome, Unknown) and message.outcome.reason == "not_visible"
         looked = message.source == "look_up" and unseen
-        if looked and can is not None and pursuit.may_send(call, can, now_us=now_us):
+        if looked and self._may_send(payment, call, now_us=now_us):
             self._send(payment, call, pursuit)
         else:
             self._later(call, pursuit)
@@ -93,11 +98,57 @@ class Pursuer:
             return
         if self._house.system.clock.monotonic_s() < pursuit.due_s - TIMER_EARLY_S:
             return  # an old timer: another one is set
+        if self._must_wait(call, pursuit):
+            return
         pursuit.asks += 1
-        if pursuit.next_step(call) == "send" and not pursuit.under_way:
+        send = pursuit.next_step(call) == "send" and not asserted(payment, call)
+        if send and not pursuit.under_way:
             self._send(payment, call, pursuit)
         else:
+            pursuit.asked_s = self._house.system.clock.monotonic_s()
             self._submit(call, pursuit, LookUp(key=key, payment_id=self._payment_id))
+
+    def may_ask(self, payment: Payment) -> tuple[Call, ...]:
+        """The calls that a person may have asked about now, the oldest first."""
+        now_s = self._house.system.clock.monotonic_s()
+        return tuple(
+            call
+            for call in unresolved(payment)
+            if (pursuit := self._pursuits.get(call.key)) is not None
+            and (can := self._house.providers.capabilities(call.provider)) is not None
+            and pursuit.may_ask(can, now_s=now_s)
+        )[:ASKED_MAX]
+
+    def asked_aside(self, call: Call) -> None:
+        """Somebody else asks about the call now; its answer comes here as any answer does."""
+        pursuit = self._pursuits.get(call.key)
+        if pursuit is None:
+            return
+        pursuit.asks += 1
+        pursuit.asked_s = self._house.system.clock.monotonic_s()
+        pursuit.under_way = True
+        self._set_timer(call, pursuit, LOST_AFTER_S)
+
+    def shown(self, payment: Payment, opened: OpenCall) -> OpenCall:
+        """The call with how it is pursued."""
+        key = opened.key or ""
+        pursuit = self._pursuits.get(key)
+        call = payment.call(key)
+        can = self._house.providers.capabilities(opened.provider)
+        if pursuit is None or call is None or can is None:
+            return opened
+        clock = self._house.system.clock
+        wait_s = max(0.0, pursuit.due_s - clock.monotonic_s())
+        return msgspec.structs.replace(
+            opened,
+            asks=pursuit.asks,
+            asking=pursuit.under_way,
+            last_answer=pursuit.heard,
+            # While one is out, its answer decides when the next one goes.
+            next_check_us=None if pursuit.under_way else clock.now_us() + round(wait_s * US_PER_S),
+            key_window_ends_us=key_window_ends_us(call, can),
+            can_resend=self._may_send(payment, call, now_us=clock.now_us()),
+        )
 
     def drop(self) -> None:
         """Forget everything: the journal knows what is open."""
@@ -105,6 +156,26 @@ class Pursuer:
             self._house.in_doubt.pop(key, None)
         self._pursuits.clear()
         self._card = None
+
+    def _may_send(self, payment: Payment, call: Call, *, now_us: int) -> bool:
+        pursuit = self._pursuits[call.key]
+        can = self._house.providers.capabilities(call.provider)
+        # What an operator says has come to an end is asked about, and no more attempted.
+        may = can is not None and pursuit.may_send(call, can, now_us=now_us)
+        return may and not asserted(payment, call)
+
+    def _must_wait(self, call: Call, pursuit: Pursuit) -> bool:
+        """Whether the provider is asked by so many now that the turn of this one comes later."""
+        can = self._house.providers.capabilities(call.provider)
+        asking = self._house.asking
+        if can is None or (pursuit.has_turn and not asking.held):
+            pursuit.has_turn = False
+            return False
+        wait_s = asking.turn_s(call.provider, can)
+        pursuit.has_turn = wait_s > 0
+        if pursuit.has_turn:
+            self._set_timer(call, pursuit, wait_s)
+        return pursuit.has_turn
 
     def _note_doubt(self, payment: Payment, call: Call) -> None:
         if call.in_doubt:
@@ -114,6 +185,8 @@ class Pursuer:
             self._house.in_doubt.pop(call.key, None)
 
     def _later(self, call: Call, pursuit: Pursuit) -> None:
+        if pursuit.has_turn:
+            return  # it stands in line: whoever set its timer anew would let it jump the queue
         can = self._house.providers.capabilities(call.provider)
         if can is None:
             return  # a provider that is not configured any more cannot be asked

@@ -7,9 +7,14 @@ exactly as if it did not exist.
 import base64
 import binascii
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
+from msgspec.structs import replace
+
 from paygate_actors import events as e
+from paygate_actors.damage import Mender, fold
+from paygate_actors.desk_messages import DeskEntry
 from paygate_actors.messages import (
     ApiKey,
     Caller,
@@ -26,9 +31,12 @@ from paygate_actors.messages import (
 from paygate_actors.payment import PaymentActor
 from paygate_actors.projection import (
     API_KEY,
+    DESK,
     FRAUD,
+    LISTED,
     PAYMENT,
     TRANSACTION,
+    read_desk,
     read_fraud,
     read_key,
     read_payment,
@@ -41,6 +49,8 @@ from paygate_engine.stores.base import PAGE_MAX, Document, Query, Store
 
 NO_PAYMENT: Final = Refusal(code="payment_not_found", detail="No such payment.")
 NO_TRANSACTION: Final = Refusal(code="transaction_not_found", detail="No such transaction.")
+# What `attention` says of a payment that is parked: its record is damaged, or it kept failing.
+SET_ASIDE: Final = "set_aside"
 # Ours have 30 characters; what is longer is no id, and is not looked for.
 ID_MAX: Final = 64
 # Keys are made by hand: more than a page of them is not expected, and is not shown.
@@ -50,9 +60,10 @@ KEYS_MAX: Final = 1_000
 class Reads:
     """The reading half of the front."""
 
-    def __init__(self, store: Store, payments: Region[PaymentActor]) -> None:
+    def __init__(self, store: Store, payments: Region[PaymentActor], mender: Mender) -> None:
         self._store = store
         self._payments = payments
+        self._mender = mender
 
     async def look(self, payment_id: str) -> PaymentView | None:
         """The payment as committed, whoever it belongs to."""
@@ -61,8 +72,8 @@ class Reads:
         live = self._payments.active(payment_id)
         if live is not None and live.payment is not None:
             return payment_view(live.payment)
-        document = await self._store.read_document(PAYMENT, payment_id)
-        return None if document is None else read_payment(document)
+        document = await self._mender.read(PAYMENT, payment_id)
+        return None if document is None else self._shown(read_payment(document))
 
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment, if it is the caller's."""
@@ -70,6 +81,31 @@ class Reads:
         if view is None or not _sees(caller, view.merchant):
             return NO_PAYMENT
         return view
+
+    async def payment_at(
+        self, caller: Caller, payment_id: str, at_us: int
+    ) -> PaymentView | Refusal:
+        """The payment at an instant, if it is the caller's: its events up to then, and no other.
+
+        An event that a clock, put back, dates before its forerunner counts from the latter on.
+        """
+        if len(payment_id) > ID_MAX:
+            return NO_PAYMENT
+        events = await self._store.read_stream(payment_id)
+        payment = fold(payment_id, [*takewhile(lambda event: event.at_us <= at_us, events)])
+        if payment is None or not _sees(caller, payment.created.merchant):
+            return NO_PAYMENT
+        return payment_view(payment)
+
+    async def desk(
+        self, caller: Caller, filters: Filters
+    ) -> tuple[Sequence[DeskEntry], str | None] | Refusal:
+        """A page of the desk as committed."""
+        found = await self._page(DESK, "pay", caller, filters, (("state", LISTED),), ())
+        if isinstance(found, Refusal):
+            return found
+        documents, cursor = found
+        return tuple(map(read_desk, documents)), cursor
 
     async def payments(self, caller: Caller, filters: Filters) -> PaymentPage | Refusal:
         """A page of the caller's payments."""
@@ -79,13 +115,14 @@ class Reads:
         if isinstance(found, Refusal):
             return found
         documents, cursor = found
-        return PaymentPage(items=tuple(map(read_payment, documents)), next_cursor=cursor)
+        views = tuple(self._shown(read_payment(document)) for document in documents)
+        return PaymentPage(items=views, next_cursor=cursor)
 
     async def transaction(self, caller: Caller, transaction_id: str) -> TransactionView | Refusal:
         """The transaction, if it is the caller's."""
         if len(transaction_id) > ID_MAX:
             return NO_TRANSACTION
-        document = await self._store.read_document(TRANSACTION, transaction_id)
+        document = await self._mender.read(TRANSACTION, transaction_id)
         if document is None or not _sees(caller, document.scope):
             return NO_TRANSACTION
         return read_transaction(document)
@@ -111,7 +148,7 @@ class Reads:
         if isinstance(view, Refusal):
             return view
         return tuple(
-            event_view(event.seq, event.at_us, e.decode(event.kind, event.body))
+            event_view(event.seq, event.at_us, _public(caller, e.decode(event.kind, event.body)))
             for event in await self._store.read_stream(payment_id)
         )
 
@@ -121,19 +158,28 @@ class Reads:
         if isinstance(view, Refusal):
             return view
         first = "txn" + view.payment_id.removeprefix("pay")
-        document = await self._store.read_document(FRAUD, first)
+        document = await self._mender.read(FRAUD, first)
         return NO_TRANSACTION if document is None else read_fraud(document)
 
     async def key(self, digest: str) -> ApiKey | None:
         """The API key with this digest."""
         query = Query(kind=API_KEY, link=("digest", digest), limit=1)
-        for document in await self._store.query(query):
-            return read_key(document)
+        for document in await self._mender.all_of(await self._store.query(query)):
+            key = read_key(document)
+            # The link that it was found by has no checksum of its own.
+            return key if key.digest == digest else None
         return None
 
     async def keys(self) -> tuple[ApiKey, ...]:
         """All API keys, newest first."""
-        return tuple(map(read_key, await self._store.query(Query(kind=API_KEY, limit=KEYS_MAX))))
+        found = await self._store.query(Query(kind=API_KEY, limit=KEYS_MAX))
+        return tuple(map(read_key, await self._mender.all_of(found)))
+
+    def _shown(self, view: PaymentView) -> PaymentView:
+        """The payment as committed; of one that is set aside a person must know."""
+        if not self._payments.is_parked(view.id):
+            return view
+        return replace(view, attention=SET_ASIDE)
 
     async def _page(
         self,
@@ -153,10 +199,11 @@ class Reads:
                     code="validation_failed", detail="The cursor is not valid.", faults=(fault,)
                 )
             before = after if before is None else min(before, after)
-        documents = await self._store.query(
+        scope = None if caller.role == "operator" else caller.merchant
+        found = await self._store.query(
             Query(
                 kind=kind,
-                scope=None if caller.role == "operator" else caller.merchant,
+                scope=scope,
                 where=where,
                 link=links[0] if links else None,
                 id_from=None if filters.from_us is None else _floor(prefix, filters.from_us),
@@ -164,19 +211,31 @@ class Reads:
                 limit=filters.limit + 1 if len(links) < 2 else PAGE_MAX,  # noqa: PLR2004
             )
         )
+        # A damaged row may have been found under a merchant's name that was never its own.
+        whole = [it for it in await self._mender.all_of(found) if scope in (None, it.scope)]
         if len(links) > 1:
             # Found by its order, which has fewer payments than a page; narrowed down to the payer.
-            documents = [
+            found = whole = [
                 document
-                for document in documents
+                for document in whole
                 if read_payment(document).metadata.get("customerID") == filters.customer_id
             ]
-        page = documents[: filters.limit]
-        return page, _cursor(page[-1].id) if len(documents) > filters.limit else None
+        if len(found) <= filters.limit:
+            return whole, None
+        beyond = found[filters.limit].id
+        # The page ends before the row that it does not show, whichever rows could not be mended.
+        return [it for it in whole if it.id > beyond], _cursor(found[filters.limit - 1].id)
 
 
 def _sees(caller: Caller, merchant: str) -> bool:
     return caller.role == "operator" or caller.merchant == merchant
+
+
+def _public(caller: Caller, event: e.PaymentEvent) -> e.PaymentEvent:
+    """The event without what operators note for each other."""
+    if caller.role == "operator" or not isinstance(event, e.AttentionCleared):
+        return event
+    return replace(event, by=None, note="")
 
 
 def _where(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ What can be derived from these is derived (`sums.py`), never kept. How events be
 `evolving.py`'s business.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -13,6 +13,9 @@ from paygate_actors.messages import Failure, Origin, TransactionStatus, Transact
 from paygate_actors.states import Status
 
 CallState = Literal["open", "action", "pending", "approved", "declined"]
+
+IN_DOUBT: Final = "in_doubt"
+"""The concern that comes and goes by itself; a person looks at every other one."""
 
 UNRESOLVED: frozenset[CallState] = frozenset({"open", "action", "pending"})
 
@@ -79,8 +82,22 @@ class Txn(Struct, frozen=True, kw_only=True, gc=False):
         return self.stray_id is not None
 
 
+class Concern(Struct, frozen=True, kw_only=True, gc=False):
+    """Why a person was called: by which event (`seq`), and whether they have looked since."""
+
+    code: str
+    detail: str
+    seq: int
+    at_us: int
+    seen: bool = False
+
+
 class Payment(Struct, frozen=True, kw_only=True, gc=False):
-    """The whole payment. `txns[0]` is its own; `calls` are in the order of their intent."""
+    """The whole payment. `txns[0]` is its own; `calls` are in the order of their intent.
+
+    `seq` is the number of the newest event; `concerns` are the newest things that a person was
+    called for, each once, those that were looked at too.
+    """
 
     id: str
     created: e.PaymentCreated
@@ -93,12 +110,25 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False):
     provider: str | None = None
     provider_txn_id: str | None = None
     failure: Failure | None = None
-    attention: str | None = None
+    concerns: tuple[Concern, ...] = ()
     authorized_minor: int = 0
     captured_minor: int = 0
     released_minor: int = 0
     expires_at_us: int | None = None
     processed_at_us: int | None = None
+    seq: int = 1
+
+    @property
+    def unseen(self) -> tuple[Concern, ...]:
+        """What a person should still look at, the newest last."""
+        return tuple(concern for concern in self.concerns if not concern.seen)
+
+    @property
+    def attention(self) -> str | None:
+        """What to look at first: the newest thing; a doubt, which may end by itself, last."""
+        codes = [concern.code for concern in self.unseen]
+        others = [code for code in codes if code != IN_DOUBT]
+        return others[-1] if others else codes[-1] if codes else None
 
     def call(self, key: str) -> Call | None:
         """The call with this key."""

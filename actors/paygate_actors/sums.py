@@ -44,14 +44,20 @@ def open_txn(payment: Payment, *types: str) -> Txn | None:
     )
 
 
-def open_call(payment: Payment, *verbs: str) -> Call | None:
-    """The first unresolved call of these verbs."""
-    return next((call for call in payment.calls if call.unresolved and call.verb in verbs), None)
-
-
 def unresolved(payment: Payment) -> tuple[Call, ...]:
     """Every call on which the provider has not said its last word."""
     return tuple(call for call in payment.calls if call.unresolved)
+
+
+def unclear(payment: Payment) -> tuple[Call, ...]:
+    """Every call whose outcome is not known, or that nobody has answered at all."""
+    return tuple(call for call in payment.calls if call.in_doubt or call.state == "open")
+
+
+def asserted(payment: Payment, call: Call) -> bool:
+    """Whether an operator has said what became of the call's transaction; truth still counts."""
+    txn = payment.txn(call.transaction_id)
+    return txn is not None and txn.asserted is not None
 
 
 def charge_of(payment: Payment) -> Call | None:

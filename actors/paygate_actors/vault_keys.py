@@ -15,6 +15,7 @@ import msgspec
 
 from paygate_actors.config import Vault as VaultConfig
 from paygate_actors.vault import KEY_BYTES
+from paygate_engine.stores.folder import sync_folder
 
 KEYS_FILE = "vault.keys"
 
@@ -102,31 +103,31 @@ def generate_keys_file(path: Path, *, random: Callable[[int], bytes]) -> None:
         os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    # Cards sealed under keys that a power loss takes away are lost.
+    sync_folder(path.parent)
 
 
 def load_keys_file(path: Path) -> VaultKeys:
     """Read what `generate_keys_file` wrote. Raises `KeysRefused`."""
-    with path.open("rb") as file:
-        others = os.fstat(file.fileno()).st_mode & 0o077
-        text = file.read(_FILE_BYTES_MAX)
+    try:
+        with path.open("rb") as file:
+            others = os.fstat(file.fileno()).st_mode & 0o077
+            text = file.read(_FILE_BYTES_MAX)
+    except PermissionError as error:
+        raise KeysRefused(
+            f"{path} cannot be read by user {os.geteuid()}, as whom this process runs: start it as"
+            " the owner, or give this user the right to read"
+        ) from error
     if others:
         raise KeysRefused(f"{path} can be read by others: chmod 600 it, and rotate its keys")
     try:
         read = msgspec.json.decode(text, type=_KeysFile)
     except msgspec.MsgspecError as error:
-        raise KeysRefused(f"{path} is no keys file: {error}") from error
+        raise KeysRefused(
+            f"{path} is no keys file ({error}): restore it from a backup; without it no stored card"
+            " can be read"
+        ) from error
     return _decode(read.keys, read.fingerprint_key, where=str(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    # The name is only durable when its folder is: cards sealed under keys that a power cut
-    # takes away are lost.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _decode(keys: tuple[str, ...], fingerprint_key: str, *, where: str) -> VaultKeys:

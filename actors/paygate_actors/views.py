@@ -4,17 +4,26 @@ Views are what the projections hold and what the doors render. They carry no car
 record has none.
 """
 
+from typing import Final
+
 import msgspec
 
 from paygate_actors import events as e
 from paygate_actors.messages import (
     EventView,
+    Failure,
     NextAction,
     PaymentView,
     TransactionView,
 )
 from paygate_actors.record import Payment, Txn
 from paygate_actors.sums import disputed, expected_by_us, in_doubt, refunded, returned
+
+SET_BY_OPERATOR: Final = Failure(
+    code="set_by_operator",
+    message="An operator said so; the provider's own word counts as soon as it comes.",
+)
+_NOT_DONE: Final = ("failed", "cancelled")
 
 
 def payment_view(payment: Payment) -> PaymentView:
@@ -48,7 +57,7 @@ def payment_view(payment: Payment) -> PaymentView:
         metadata=created.metadata,
         description=created.description,
         return_url=created.return_url,
-        failure=payment.failure,
+        failure=payment.failure or (SET_BY_OPERATOR if first.asserted in _NOT_DONE else None),
         in_doubt=in_doubt(payment),
         attention=payment.attention,
         next_action=_next_action(payment),

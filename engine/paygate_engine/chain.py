@@ -102,16 +102,26 @@ async def verify(
     heads: Mapping[int, bytes] | None = None,
     *,
     start: Head | None = None,
+    on_corrupt: Callable[[str, Corrupt], None] | None = None,
 ) -> Head | Fault:
     """Walk the chain from its first row, or from behind `start`; its head, or its first fault.
 
     `events_of` reads a stream (`Store.read_stream`). `heads` are hashes by row number that were
-    published (`heads.read`): a chain that was cut short or computed anew misses them.
+    published (`heads.read`): a chain that was cut short or computed anew misses them. Events that
+    cannot be read are a fault, unless `on_corrupt` takes their stream and the error: then the walk
+    goes on, and holds the other rows against the chain.
     """
     published = heads or {}
     head = start or Head()
     async for row in rows:
-        text = _row_fault(head, row, published.get(row.n)) or await _events_fault(row, events_of)
+        text = _row_fault(head, row, published.get(row.n))
+        try:
+            text = text or await _events_fault(row, events_of)
+        except Corrupt as error:
+            if on_corrupt is None:
+                text = f"{_covered(row)} cannot be read: {error}"
+            else:
+                on_corrupt(row.entry.stream, error)
         if text:
             return Fault(n=head.n + 1, text=text)
         head = Head(n=row.n, hash=row.hash)
@@ -158,13 +168,14 @@ async def _events_fault(
 ) -> str | None:
     if not row.events:
         return None
-    stream, last_seq = row.entry.stream, row.first_seq + row.events - 1
-    name = f"events {row.first_seq} to {last_seq} of {stream}, which row {row.n} covers,"
-    try:
-        events = await events_of(stream)
-    except Corrupt as error:
-        return f"{name} cannot be read: {error}"
+    events = await events_of(row.entry.stream)
+    last_seq = row.first_seq + row.events - 1
     covered = [event for event in events if row.first_seq <= event.seq <= last_seq]
     if events_digest(covered) != row.digest:
-        return f"{name} are not as they were written"
+        return f"{_covered(row)} are not as they were written"
     return None
+
+
+def _covered(row: AuditRow) -> str:
+    last_seq = row.first_seq + row.events - 1
+    return f"events {row.first_seq} to {last_seq} of {row.entry.stream}, which row {row.n} covers,"

@@ -41,6 +41,10 @@ class StoreFailed(EngineError):
     """The disk or the database failed: what was under way is unknown; stop and recover."""
 
 
+class StoreDamaged(StoreFailed):
+    """The database file itself is damaged; the text names it, and says what to do."""
+
+
 class StoreFull(EngineError):
     """There is no room; the transaction was rolled back for certain, nothing was done."""
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from paygate_engine.chain import Head
+from paygate_engine.stores.folder import sync_folder
 
 # HMAC-SHA256 gets no stronger by longer keys and weaker by shorter ones.
 KEY_BYTES_MIN = 32
@@ -58,6 +59,8 @@ def append_head(path: Path, signed: SignedHead) -> None:
     line = msgspec.json.encode(signed) + b"\n"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
+        if not os.fstat(file).st_size:
+            sync_folder(path.parent)
         if os.write(file, line) != len(line):
             raise OSError(f"{path}: a head was written in part")
         os.fsync(file)
@@ -66,7 +69,7 @@ def append_head(path: Path, signed: SignedHead) -> None:
 
 
 def mend_heads(path: Path) -> None:
-    """Cut off a last line that a crash tore, so that the next head does not run into it. Blocks."""
+    """Cut off a last line that a crash tore, so that the next head does not follow it. Blocks."""
     try:
         file = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -76,7 +79,8 @@ def mend_heads(path: Path) -> None:
         size = os.fstat(file).st_size
         start = max(0, size - _TAIL_BYTES)
         tail = os.pread(file, _TAIL_BYTES, start)
-        whole = start + tail.rfind(b"\n") + 1
+        last = tail[tail.rfind(b"\n", 0, -1) + 1 :]
+        whole = size - len(last) if _is_torn(last) else size
         if whole < size:
             os.ftruncate(file, whole)
             os.fsync(file)
@@ -87,12 +91,16 @@ def mend_heads(path: Path) -> None:
 def read_heads(key: bytes, lines: Iterable[bytes]) -> dict[int, bytes]:
     """Published hashes by row number, as `chain.verify` takes them; raises `BadHead`.
 
-    A last line without its end was torn by a crash while it was written, and is left out.
+    A last line that a crash tore while it was written is left out.
     """
     heads: dict[int, bytes] = {}
+    torn = 0
     for number, line in enumerate(lines, 1):
-        if not line.endswith(b"\n"):
-            break
+        if torn:
+            raise BadHead(f"line {torn} is no head, and others follow it")
+        if _is_torn(line):
+            torn = number
+            continue
         try:
             head = check_head(key, msgspec.json.decode(line, type=SignedHead))
         except msgspec.DecodeError as error:
@@ -100,6 +108,14 @@ def read_heads(key: bytes, lines: Iterable[bytes]) -> dict[int, bytes]:
         if heads.setdefault(head.n, head.hash) != head.hash:
             raise BadHead(f"line {number}: row {head.n} was published with two hashes")
     return heads
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether the power failed while the line was written: a part of it never reached the disk.
+
+    The end may be missing, or what comes before it: that then reads as zeros.
+    """
+    return not line.endswith(b"\n") or b"\0" in line
 
 
 def _sign(key: bytes, n: int, digest: bytes, at_us: int) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from paygate_engine.entity import DOOMED, LOADED, LOADING, NEW, Entity, Recorder
-from paygate_engine.errors import NotFound, Overloaded, Parked, StoreFailed
+from paygate_engine.errors import Corrupt, NotFound, Overloaded, Parked, StoreFailed
 from paygate_engine.future import LoopFuture
 from paygate_engine.marks import ENDED, NOTHING
 from paygate_engine.stores.base import Event
@@ -124,6 +124,22 @@ class Region(Generic[E]):
         """The entity of that id if it is in memory and loaded."""
         entity = self._mine(id)
         return entity if entity is not None and entity.box_phase in (NEW, LOADED) else None
+
+    def is_parked(self, id: str) -> bool:  # noqa: A002
+        """Whether the id waits for a person."""
+        return id in self._parked
+
+    def park(self, id: str, error: BaseException) -> None:  # noqa: A002
+        """Put an id before a person, be it in memory or not: nothing is done to it any more.
+
+        Whoever waits for it gets `Parked`. What its entity has handed to the journal may still
+        be committed.
+        """
+        entity = self._mine(id)
+        if entity is not None:
+            self._park(entity, error)
+        elif id not in self._parked:
+            self._give_up(id, error)
 
     def release(self, id: str) -> bool:  # noqa: A002
         """Let a parked id be woken again; False if it was not parked."""
@@ -243,11 +259,16 @@ class Region(Generic[E]):
         return len(times) > RESTARTS_MAX
 
     def _park(self, entity: Entity, error: BaseException) -> None:
-        _logger.critical("%s is parked: it waits for a person", entity, exc_info=error)
+        self._give_up(entity.key, error)
+        entity.box_end(Parked(f"{entity.key} waits for a person"), "parked")
+
+    def _give_up(self, id: str, error: BaseException) -> None:  # noqa: A002
+        # Damage is told by its sentence; where it was met is of no interest.
+        trace = None if isinstance(error, Corrupt) else error
+        _logger.critical("%s is parked, it waits for a person: %s", id, error, exc_info=trace)
         if len(self._parked) >= PARKED_MAX:
             del self._parked[next(iter(self._parked))]
-        self._parked[entity.key] = error
-        self._failures.pop(entity.key, None)
-        entity.box_end(Parked(f"{entity.key} waits for a person"), "parked")
+        self._parked[id] = error
+        self._failures.pop(id, None)
         if self._on_parked is not None:
-            self._on_parked(entity.key, error)
+            self._on_parked(id, error)

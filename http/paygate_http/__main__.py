@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 
 from paygate_engine.errors import StoreFailed, StoreRefused
 from paygate_http.flags import (
+    BackupFlags,
     DoctorFlags,
     FolderFlags,
     ProveFlags,
@@ -81,6 +82,14 @@ def doctor(*, flags: DoctorFlags | None = None) -> int:
     from paygate_http import commands_doctor
 
     return commands_doctor.doctor(flags or DoctorFlags())
+
+
+@app.command
+def backup(folder: Path, /, *, flags: BackupFlags | None = None) -> int:
+    """Copy the data folder to a new one, verified, while the server runs or when none does."""
+    from paygate_http import commands_backup
+
+    return commands_backup.backup(folder, flags or BackupFlags())
 
 
 @keys.command(name="create")

@@ -1,6 +1,7 @@
-"""Builds the application: the edge around every route of the table."""
+"""Builds the application: the edge around every route of the table, with sockets or without."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +19,33 @@ from paygate_http.routes import ROUTES
 CONTEXT: Final = web.AppKey("context", Context)
 
 
+def make_edge(
+    front: Front,
+    config: Config,
+    *,
+    clock: Clock,
+    sandbox_keys: bool,
+    livemode: bool,
+    request_ids: Callable[[], str],
+) -> Edge:
+    """Make what stands around the handlers; `request_ids` names requests whose callers did not.
+
+    Raises `ValueError` where a live gateway would take the sandbox's public keys.
+    """
+    if livemode and sandbox_keys:
+        raise ValueError("a live gateway must not take the sandbox's keys")
+    context = Context(
+        front=front,
+        config=config,
+        clock=clock,
+        metrics=Metrics(front.gauges),
+        document=_document(),
+        request_ids=request_ids,
+    )
+    keys = Keys(front.find_key, clock, pepper=config.api_key_pepper, sandbox_keys=sandbox_keys)
+    return Edge(context, keys)
+
+
 def make_app(
     front: Front,
     config: Config,
@@ -27,30 +55,22 @@ def make_app(
     livemode: bool,
     request_ids: Callable[[], str],
 ) -> web.Application:
-    """Make the application of a gateway; serve it with `runner.EdgeRunner`.
-
-    `request_ids` names requests whose callers did not. Raises `ValueError` where a live gateway
-    would take the sandbox's public keys.
-    """
-    if livemode and sandbox_keys:
-        raise ValueError("a live gateway must not take the sandbox's keys")
-    context = Context(
-        front=front,
-        config=config,
+    """Make the application of a gateway; serve it with `runner.EdgeRunner`. Raises `ValueError`."""
+    edge = make_edge(
+        front,
+        config,
         clock=clock,
-        metrics=Metrics(front.gauges),
-        document=build_document(ROUTES),
+        sandbox_keys=sandbox_keys,
+        livemode=livemode,
         request_ids=request_ids,
     )
-    keys = Keys(front.find_key, clock, pepper=config.api_key_pepper, sandbox_keys=sandbox_keys)
-    edge = Edge(context, keys)
 
     @web.middleware
     async def guard(request: web.Request, handler: Endpoint) -> web.StreamResponse:
         return await edge.guard(request, handler)
 
     app = web.Application(middlewares=[guard])
-    app[CONTEXT] = context
+    app[CONTEXT] = edge.context
     for route in ROUTES:
         endpoint = edge.endpoint(route)
         app.router.add_route(route.method, route.path, endpoint, expect_handler=_expect)
@@ -59,5 +79,11 @@ def make_app(
     return app
 
 
+@cache
+def _document() -> bytes:
+    """The API's document: of one version there is one."""
+    return build_document(ROUTES)
+
+
 async def _expect(_: web.Request) -> None:
-    """Say nothing yet: `requests.read_body` asks for the body once the request is let in."""
+    """Say nothing yet: `incoming` asks for the body once the request is let in."""

@@ -13,10 +13,9 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal
 
-from aiohttp import web
-
 from paygate_actors.messages import ApiKey, Caller, Role
 from paygate_engine.clock import Clock
+from paygate_http.incoming import Incoming
 from paygate_http.problems import Problem
 from paygate_http.rate import TokenBuckets
 
@@ -74,7 +73,7 @@ class Keys:
         self._cached: dict[str, tuple[Caller, float]] = {}
         self._lookups = TokenBuckets(clock, per_s=LOOKUPS_PER_S, burst=LOOKUPS_BURST)
 
-    async def caller(self, request: web.Request) -> Caller:
+    async def caller(self, request: Incoming) -> Caller:
         """Name the caller. Raises `Problem`: `unauthenticated`, or `rate_limited` for guessing."""
         given = request.headers.getall("Authorization", [])
         match = _TOKEN.fullmatch(given[0]) if len(given) == 1 else None
@@ -86,7 +85,7 @@ class Keys:
         # The sandbox's keys are public: no stored key can be one of them.
         if self._pepper is None or match[1].startswith(SANDBOX_PREFIX):
             raise _unauthenticated()
-        return await self._stored(key_digest(self._pepper, match[1]), request.remote or "")
+        return await self._stored(key_digest(self._pepper, match[1]), request.remote)
 
     async def _stored(self, digest: str, peer: str) -> Caller:
         now = self._clock.monotonic_s()
@@ -101,6 +100,9 @@ class Keys:
         key = await self._find(digest)
         if key is None or key.revoked_at_us is not None:
             raise _unauthenticated()
+        if caller is None:
+            # Only guesses are slowed down: after a restart a proxy brings every key there is.
+            self._lookups.give_back(peer)
         caller = Caller(role=key.role, merchant=key.merchant, key_id=key.id)
         if len(self._cached) >= CACHED_MAX:
             # The oldest entry: a dictionary keeps the order in which they came.

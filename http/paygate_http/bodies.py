@@ -134,6 +134,19 @@ class StatusBody(Struct, frozen=True, kw_only=True, rename=wire_name):
     force: bool | None = None
 
 
+class NotChargedBody(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """Why an operator holds a charge for not made."""
+
+    reason: Reason | None = None
+
+
+class SeenBody(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """What a person found; `upToSeq`: the newest of the concerns that were looked at."""
+
+    note: Reason | None = None
+    up_to_seq: Annotated[int, Meta(ge=1)] | None = None
+
+
 class SwitchesBody(Struct, frozen=True, kw_only=True, rename=wire_name):
     """The two switches of a provider; one that is left out stays as it is."""
 
@@ -150,5 +163,7 @@ REQUIRED: Final[Mapping[type[Struct], tuple[str, ...]]] = {
     ReverseBody: (),
     ReviewBody: ("decision", "note"),
     StatusBody: ("status", "reason"),
+    NotChargedBody: ("reason",),
+    SeenBody: ("note",),
     SwitchesBody: (),
 }

@@ -1,40 +1,47 @@
 """`paygate doctor`: one screen about a data folder, and about the server that runs on it."""
 
 import asyncio
+import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
 from paygate_actors.audit import HEADS_FILE
-from paygate_actors.checkup import Checkup, check_up, troubles
+from paygate_actors.backup import Backup, last_backup, restored_from
+from paygate_actors.checkup import Bounds, Checkup, check_up, troubles
 from paygate_actors.projection import KINDS
+from paygate_actors.scrubber import damaged_rows
 from paygate_engine.clock import SystemClock
-from paygate_engine.errors import Corrupt
 from paygate_engine.heads import BadHead
 from paygate_engine.stores.folder import LOCK_NAME
-from paygate_engine.stores.sqlite import SqliteStore
+from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
 from paygate_http.commands_audit import published_ends
+from paygate_http.configure import load
 from paygate_http.control import is_served
+from paygate_http.doctor_desk import desk_rows
 from paygate_http.flags import DoctorFlags
 from paygate_http.process import Exit, Refused
 
 # Public: every sandbox has it.
-SANDBOX_KEY: Final = "sk_sandbox_metrics"
+SANDBOX_KEY: Final = "sk_sandbox_operator"
 # A server that takes longer to say how it does is not well.
 ASK_S: Final = 10.0
 # Into a pipe: wide enough that no sentence is folded.
 PIPE_WIDTH: Final = 240
 # The end of the key's window is shown for this many calls in doubt, the most urgent first.
 DOUBTS_SHOWN_MAX: Final = 10
+# Of a disk that spoils more than these, a list is of no help.
+DAMAGE_SHOWN_MAX: Final = 100
 # A key file holds one key.
 _KEY_BYTES_MAX: Final = 1_024
 _CIRCUITS: Final = {0: "closed", 1: "half open", 2: "open"}
@@ -49,6 +56,8 @@ _ALARMS: Final = {
     "paygate_journal_failed": "The journal failed: read the log, see to the disk, and restart.",
     "paygate_journal_full": "The disk is full: make room; the server goes on by itself.",
     "paygate_parked_payments": "Payments failed too often and are parked: read the log, restart.",
+    "paygate_quarantined_payments": "Payments are quarantined: run doctor on the folder.",
+    "paygate_webhooks_unreadable": "Stored webhooks are damaged: have them sent again.",
     "paygate_audit_broken": "The audit chain is broken: run `paygate audit verify`.",
 }
 
@@ -58,11 +67,13 @@ Rows = list[tuple[str, str]]
 def doctor(flags: DoctorFlags) -> Exit:
     """Print the screen; FAILED where something needs a person, each named in a sentence.
 
-    Raises `StoreRefused` where the folder holds no gateway's data, `Refused` for a bad key file.
+    Raises `StoreRefused` where the folder holds no gateway's data, `ConfigInvalid`, `Refused` for a
+    bad key file.
     """
+    config = load(file=flags.config, environment=os.environ, serves=False).config
     rows: Rows = [("paygate", version("paygate")), ("Python", platform.python_version())]
     found: list[str] = []
-    checkup = asyncio.run(_look(flags, rows, found))
+    checkup = asyncio.run(_look(flags, Bounds.of(config), rows, found))
     if checkup is not None:
         rows += _state(checkup)
         found += troubles(checkup)
@@ -73,7 +84,7 @@ def doctor(flags: DoctorFlags) -> Exit:
     return Exit.FAILED if found else Exit.DRAINED
 
 
-async def _look(flags: DoctorFlags, rows: Rows, found: list[str]) -> Checkup | None:
+async def _look(flags: DoctorFlags, bounds: Bounds, rows: Rows, found: list[str]) -> Checkup | None:
     folder = flags.data
     store = SqliteStore(folder, KINDS, read_only=True)
     await store.open()
@@ -84,13 +95,40 @@ async def _look(flags: DoctorFlags, rows: Rows, found: list[str]) -> Checkup | N
         rows.append(("folder", f"{folder} ({_mib(_size(folder))}; {_mib(free)} free)"))
         rows.append(("server", _server(folder)))
         newest = _published(flags, rows, found)
+        found += [sentence async for sentence in _damage(store)]
+        restored = restored_from(folder)
         now_us = SystemClock().now_us()
-        return await check_up(store, now_us=now_us, published_n=newest, free_bytes=free)
-    except Corrupt as error:
-        found.append(f"The journal is damaged ({error}): restore a backup.")
-        return None
+        if restored is not None:
+            rows.append(("restored from", _backup(restored, now_us)))
+        return await check_up(
+            store,
+            now_us=now_us,
+            bounds=bounds,
+            published_n=newest,
+            free_bytes=free,
+            last_backup=last_backup(folder),
+        )
     finally:
         await store.close()
+
+
+async def _damage(store: SqliteStore) -> AsyncIterator[str]:
+    """What is damaged, `DAMAGE_SHOWN_MAX` rows of it: first the file's structure, then its rows."""
+    for text in await store.check_pages(thorough=True):
+        yield f"{DATABASE_NAME} is damaged ({text}): keep a copy of the folder, restore a backup."
+    shown = 0
+    async for damage in damaged_rows(store):
+        shown += 1
+        if shown > DAMAGE_SHOWN_MAX:
+            yield f"More than {DAMAGE_SHOWN_MAX} rows are damaged: restore a backup."
+            return
+        if damage.table == "events":
+            yield (
+                f"{damage.stream} is quarantined: its event {damage.name.rpartition(' ')[2]} is"
+                " damaged. Nothing is done to it until it is restored from a backup."
+            )
+        else:
+            yield f"A row of {damage.table} is damaged ({damage.name!r}): see docs/reliability.md."
 
 
 def _published(flags: DoctorFlags, rows: Rows, found: list[str]) -> int | None:
@@ -136,6 +174,13 @@ def _state(found: Checkup) -> Iterator[tuple[str, str]]:
         parked += f", the oldest for {_span(found.now_us - found.parked_oldest_us)}"
     yield "webhooks waiting", parked
     yield "audit rows", f"{found.audit_rows:,}"
+    made = found.last_backup
+    yield "last backup", "none" if made is None else _backup(made, found.now_us)
+
+
+def _backup(made: Backup, now_us: int) -> str:
+    age = _span(now_us - made.at_us)
+    return f"{made.path}, {age} ago, up to audit row {made.audit_rows:,} ({_mib(made.size)})"
 
 
 def _key(flags: DoctorFlags, mode: str | None) -> str | None:
@@ -166,7 +211,8 @@ async def _ask(url: str, key: str | None, rows: Rows, found: list[str]) -> None:
                 if answer.status != 200:  # noqa: PLR2004  # OK
                     found.append(f"{url} gives no metrics ({answer.status}): give --key-file.")
                     return
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            rows += await desk_rows(session, url, headers, now_us=SystemClock().now_us())
+    except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
         found.append(f"{url} does not answer ({error or 'time-out'}): is a server running there?")
         return
     _read_metrics(page, rows, found)

@@ -18,6 +18,7 @@ from paygate_actors.proof import Proof, Violation
 from paygate_actors.proof_books import Books, BooksUnreadable, read_books
 from paygate_actors.proving import prove_all, prove_one, unlisted, walk_chain
 from paygate_actors.record import Payment
+from paygate_actors.scrubber import damaged_rows
 from paygate_actors.views import payment_view
 from paygate_engine import chain
 from paygate_engine.errors import NotFound
@@ -34,6 +35,7 @@ BOOKS_BYTES_MAX: Final = 512 * 1024 * 1024
 # A terminal is no place for more; the count of all of them is printed beside.
 SHOWN_MAX: Final = 100
 PIPE_WIDTH: Final = 220
+_DAMAGED: Final = "the row is not what was written there"
 
 
 def prove(payment_id: str | None, flags: ProveFlags) -> Exit:
@@ -90,6 +92,10 @@ async def _all(flags: ProveFlags, books: Books | None) -> list[Violation]:
                     status = proof.payment.status
                     counts[status] = counts.get(status, 0) + 1
         found += [each async for each in unlisted(store)]
+        found += [
+            Violation(subject=f"{damage.table} {damage.name}", rule="checksum", text=_DAMAGED)
+            async for damage in damaged_rows(store)
+        ]
         found += [] if books is None else books.left_over()
         found += await _chain(store, flags)
     by_status = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
@@ -114,7 +120,7 @@ async def _chain(store: Store, flags: ProveFlags) -> list[Violation]:
 
 
 @asynccontextmanager
-async def _opened(data: Path) -> AsyncGenerator[Store]:
+async def _opened(data: Path) -> AsyncGenerator[SqliteStore]:
     store = SqliteStore(data, KINDS, read_only=True)
     await store.open()
     try:

@@ -1,7 +1,8 @@
 """`paygate serve`: the order in which a gateway comes up and goes down.
 
-Up: sandbox (if it is ours), data folder and store, listening socket (so that probes are answered
-while recovery runs), recovery, and only then the line on standard output. Down: no new
+Up: data folder and store, sandbox (if it is ours; nothing is written before the folder is known to
+be right), listening socket (so that probes are answered while recovery runs), recovery, and only
+then the line on standard output. Down: no new
 connections, requests in hand finish, the gateway stops, the sandbox last, because the gateway may
 be talking to it until then. A journal that failed ends the process without any of that: those who
 wait are answered, and the next start recovers from what is on disk.
@@ -11,6 +12,7 @@ import asyncio
 import os
 import platform
 import random
+import socket
 import sqlite3
 import ssl
 from collections.abc import Coroutine
@@ -27,6 +29,7 @@ from aiohttp import web
 from paygate_actors.config import Config
 from paygate_actors.gateway import Gateway
 from paygate_engine.clock import SystemClock
+from paygate_engine.errors import StoreDamaged
 from paygate_engine.ids import Ids
 from paygate_http.app import make_app
 from paygate_http.configure import load, sandbox_providers
@@ -45,8 +48,9 @@ from paygate_http.process import (
     leave,
     settle,
 )
+from paygate_http.restored import check_restored
 from paygate_http.runner import EdgeRunner
-from paygate_http.sandbox.server import start_sandbox
+from paygate_http.sandbox.server import listen, start_sandbox, url_of
 
 # All that is left to do when the journal has failed is to tell those who wait.
 _FATAL_DRAIN_S = 1.0
@@ -55,6 +59,8 @@ _FATAL_DRAIN_S = 1.0
 _STOP_S_MAX = 10.0
 # The sandbox is on this machine.
 _REGISTER_S_MAX = 5.0
+
+_SANDBOX_HOST = "127.0.0.1"
 
 _log = structlog.get_logger("paygate.serve")
 
@@ -84,11 +90,21 @@ def serve(flags: ServeFlags) -> Exit:
 
 async def _run(config: Config, tls: ssl.SSLContext | None) -> Exit:
     ending = Ending(asyncio.get_running_loop())
+    check_restored(Path(config.data_dir))
     async with AsyncExitStack() as stack:
+        # What is left last is the sandbox, which starts after the gateway has taken the folder.
+        around = await stack.enter_async_context(AsyncExitStack())
+        listener = None
         if config.sandbox.enabled:
-            config = await _with_sandbox(config, stack)
+            config, listener = _with_sandbox(config)
+        if listener is not None:
+            around.callback(listener.close)
         gateway = await open_gateway(config, on_fatal=ending.fail)
         stack.push_async_callback(_stop, gateway)
+        if listener is not None:
+            await _start_sandbox(config, listener, around)
+        if config.sandbox.url is not None:
+            _log.info("sandbox listening", url=config.sandbox.url)
         server = config.server
         patience_s = shutdown_timeout(server.drain_s)
         runner = EdgeRunner(_app(gateway, config), shutdown_timeout=patience_s)
@@ -103,7 +119,11 @@ async def _run(config: Config, tls: ssl.SSLContext | None) -> Exit:
             announce(f"paygate: listening on {doors.url}")
         await ending.wait()
         if ending.error is not None:
-            _log.critical("the journal failed; the next start recovers", error=repr(ending.error))
+            if isinstance(ending.error, StoreDamaged):
+                _log.critical("the data folder is damaged", what=str(ending.error))
+            else:
+                error = repr(ending.error)
+                _log.critical("the journal failed; the next start recovers", error=error)
             await doors.drain(_FATAL_DRAIN_S)
             leave(Exit.FAILED)
     _log.info("drained")
@@ -123,33 +143,37 @@ def _app(gateway: Gateway, config: Config) -> web.Application:
     )
 
 
-async def _with_sandbox(config: Config, stack: AsyncExitStack) -> Config:
-    """Start the sandbox where none runs already, and make its accounts the providers."""
+def _with_sandbox(config: Config) -> tuple[Config, socket.socket | None]:
+    """Make the sandbox's accounts the providers; the socket of one that does not run yet."""
     ours = config.sandbox
-    url = ours.url
+    url, listener = ours.url, None
     if url is None:
-        # The sandbox's books lie in the gateway's folder, which is nobody else's to read.
-        Path(config.data_dir).mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240  # nothing runs yet
-        sandbox = await start_sandbox(
-            host="127.0.0.1",
-            port=ours.port,
-            data_dir=Path(config.data_dir, "sandbox"),
-            seed=ours.seed,
-            latency_ms=ours.latency_ms,
-            find_lag_ms=ours.find_lag_ms,
-            void_window_s=ours.void_window_s,
-            gateway_url=None,
-        )
-        stack.push_async_callback(sandbox.stop)
-        url = sandbox.url
-    _log.info("sandbox listening", url=url)
+        listener = listen(_SANDBOX_HOST, ours.port)
+        url = url_of(_SANDBOX_HOST, listener)
     named = {provider.id for provider in config.providers}
     added = tuple(each for each in sandbox_providers(url) if each.id not in named)
-    return msgspec.structs.replace(
+    configured = msgspec.structs.replace(
         config,
         sandbox=msgspec.structs.replace(ours, url=url),
         providers=config.providers + added,
     )
+    return configured, listener
+
+
+async def _start_sandbox(config: Config, listener: socket.socket, stack: AsyncExitStack) -> None:
+    """Serve a sandbox whose books lie in the gateway's folder, nobody else's to read."""
+    ours = config.sandbox
+    sandbox = await start_sandbox(
+        host=_SANDBOX_HOST,
+        listener=listener,
+        data_dir=Path(config.data_dir, "sandbox"),
+        seed=ours.seed,
+        latency_ms=ours.latency_ms,
+        find_lag_ms=ours.find_lag_ms,
+        void_window_s=ours.void_window_s,
+        gateway_url=None,
+    )
+    stack.push_async_callback(sandbox.stop)
 
 
 async def _register(sandbox: str, gateway: str) -> None:

@@ -18,6 +18,7 @@ from paygate_actors.simulation.world import Result
 from paygate_http.configure import ConfigInvalid
 from paygate_http.flags import SimulateFlags
 from paygate_http.process import Exit
+from paygate_http.simulated_door import EdgeDoors
 
 # A run of more seeds than this is somebody's slip: it would take weeks.
 SEEDS_MAX: Final = 10_000_000
@@ -28,13 +29,15 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 def simulate(flags: SimulateFlags) -> Exit:
     """Live the worlds. FAILED at the first broken promise. Raises `ConfigInvalid`."""
     worlds = _worlds(flags)
+    if flags.hashes:
+        return _hashes(worlds, flags)
     if len(worlds) == 1:
         return _one(worlds[0], flags)
     totals, broken, seconds = _many(worlds, flags.jobs)
     if broken is not None:
         _report(broken)
         # The same seed again, with the story of the payment that is concerned.
-        _story(live(broken.options, story_of=_subject(broken)))
+        _story(live(broken.options, doors=EdgeDoors, story_of=_subject(broken)))
         sys.stdout.write(f"\nrepeat with: {_repeat(broken.options, flags)}\n")
         return Exit.FAILED
     _table(totals, seconds)
@@ -43,9 +46,9 @@ def simulate(flags: SimulateFlags) -> Exit:
 
 def _one(options: Options, flags: SimulateFlags) -> Exit:
     sys.stdout.write(f"paygate {version('paygate')}, {_expanded(options)}\n")
-    result = live(options, story_of=flags.trace)
+    result = live(options, doors=EdgeDoors, story_of=flags.trace)
     if result.breach is not None and flags.trace is None:
-        result = live(options, story_of=_subject(result))
+        result = live(options, doors=EdgeDoors, story_of=_subject(result))
     _story(result)
     if result.breach is not None:
         _report(result)
@@ -56,6 +59,17 @@ def _one(options: Options, flags: SimulateFlags) -> Exit:
         f" {result.promises} promises kept, {result.lives} lives of the process,"
         f" {sum(result.faults.values())} faults, {result.virtual_s / 3_600:.1f} virtual hours\n"
     )
+    return Exit.DRAINED
+
+
+def _hashes(worlds: Sequence[Options], flags: SimulateFlags) -> Exit:
+    """Write what a golden file holds: how it is made, then a seed and its hash on each line."""
+    sys.stdout.write(f"# paygate simulate --seeds {flags.seeds} --hashes\n")
+    for result in sweep(worlds, doors=EdgeDoors, jobs=flags.jobs):
+        if result.breach is not None:
+            _report(result)
+            return Exit.FAILED
+        sys.stdout.write(f"{result.options.seed} {result.digest}\n")
     return Exit.DRAINED
 
 
@@ -73,7 +87,7 @@ def _many(worlds: Sequence[Options], jobs: int) -> tuple[Totals, Result | None, 
     seconds = 0.0
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("seeds", total=len(worlds), rate=0.0)
-        for result in sweep(worlds, jobs=jobs):
+        for result in sweep(worlds, doors=EdgeDoors, jobs=jobs):
             totals.add(result)
             seconds = time.monotonic() - began_s  # noqa: TID251 - as above
             progress.update(bar, advance=1, rate=totals.seeds / max(seconds, 0.001))
@@ -105,6 +119,8 @@ def _worlds(flags: SimulateFlags) -> list[Options]:
         wrong.append(f"--jobs: 1 to {JOBS_MAX}")
     if flags.trace is not None and flags.seed is None:
         wrong.append("--trace: tells the story of one --seed")
+    if flags.hashes and flags.seeds is None:
+        wrong.append("--hashes: are of --seeds")
     faults = _faults(flags.faults, wrong)
     if wrong:
         raise ConfigInvalid(*wrong)

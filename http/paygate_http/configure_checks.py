@@ -15,12 +15,16 @@ from urllib.parse import urlsplit
 
 from paygate_actors.config import Config, ProviderConfig
 from paygate_http.sandbox.server import WEBHOOK_SECRET
+from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
 
 _KEY_BYTES = 32  # AES-256 and HMAC-SHA256 both take 32
 _PORT_MAX = 65_535
 _DAY_S = 86_400
 _SCORE_MAX = 1_000
 _MILLION = 1_000_000
+# Whose API has one address for everybody; the adapter knows it.
+_ONE_ADDRESS = frozenset({"stripe"})
+_TEST_KEY = re.compile(r"[a-z]{2}_test_")
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -51,6 +55,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "limits.idempotency_hours": (1, 24 * 365),
     "limits.in_doubt_flag_s": (1, 30 * _DAY_S),
     "limits.parked_alert_s": (1, 30 * _DAY_S),
+    "limits.backup_alert_hours": (0, 24 * 365),
 }
 
 
@@ -119,9 +124,24 @@ def _providers(config: Config) -> Iterator[str]:
         if provider.id in seen:
             yield f"{key}.id: {provider.id!r} is taken by a provider above"
         seen.add(provider.id)
+        if provider.kind == "stripe":
+            yield from _stripe(key, provider)
+        if provider.kind in _ONE_ADDRESS and not provider.url:
+            continue
         url = urlsplit(provider.url)
         if url.scheme not in {"http", "https"} or not url.hostname:
             yield f"{key}.url: must be an http or https URL"
+
+
+def _stripe(key: str, provider: ProviderConfig) -> Iterator[str]:
+    if not provider.secret.strip():
+        yield f"{key}.secret: Stripe needs the account's secret key, sk_... or rk_..."
+    # Without one nobody could tell Stripe's word from anybody's: it is never "do not check".
+    if not provider.webhook_secret.split():
+        yield f"{key}.webhook_secret: Stripe needs the endpoint's signing secret, whsec_..."
+    url = urlsplit(provider.url)
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
+        yield f"{key}.url: cards go over https alone; http is for a sandbox on this machine"
 
 
 def _key_material(config: Config) -> Iterator[str]:
@@ -185,5 +205,8 @@ def _live(config: Config) -> Iterator[str]:
 def _live_provider(key: str, provider: ProviderConfig) -> Iterator[str]:
     if provider.kind == "sandbox":
         yield f"{key}.kind: a live server refuses the sandbox; start it with --sandbox"
-    if WEBHOOK_SECRET in {provider.secret, provider.webhook_secret}:
+    if provider.kind == "stripe" and _TEST_KEY.match(provider.secret):
+        yield f"{key}.secret: a live server refuses a key of Stripe's test mode: it moves no money"
+    given = {provider.secret, *provider.webhook_secret.split()}
+    if given & {WEBHOOK_SECRET, STRIPE_WEBHOOK_SECRET}:
         yield f"{key}: a live server refuses the sandbox's webhook secret: everybody knows it"

@@ -13,15 +13,19 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from paygate_actors.guarding import QUARANTINED
 from paygate_actors.messages import Caller
-from paygate_engine.errors import AskTimeout, Overloaded, StoreFailed, StoreFull
+from paygate_engine.errors import AskTimeout, Corrupt, Overloaded, StoreFailed, StoreFull
 from paygate_http.auth import Keys, check_role
+from paygate_http.incoming import ArrivedRequest, Incoming
 from paygate_http.problems import Problem, render
 from paygate_http.rate import TokenBuckets
 from paygate_http.requests import sane_request_id, stamp
 from paygate_http.route import Call, Context, Route
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# A request on its way to its answer.
+Handle = Callable[[], Awaitable[web.StreamResponse]]
 
 # A key may use up this many seconds of its rate at once: shops send in bursts.
 BURST_S: Final = 2.0
@@ -51,31 +55,48 @@ class Edge:
             else None
         )
 
+    @property
+    def context(self) -> Context:
+        """What all handlers share."""
+        return self._context
+
     def endpoint(self, route: Route) -> Endpoint:
         """Make the route's handler what the server calls, behind the route's conditions."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            caller = await self._let_in(request, route)
-            return await route.handler(Call(self._context, request, caller))
+            return await self._serve(ArrivedRequest(request), route)
 
         self._routes[serve] = route
         return serve
 
     async def guard(self, request: web.Request, handler: Endpoint) -> web.StreamResponse:
         """Answer whatever happens, count it, and name it by its request id."""
+        route = self._routes.get(request.match_info.handler)
+        return await self._answered(ArrivedRequest(request), route, lambda: handler(request))
+
+    async def ask(self, request: Incoming, route: Route) -> web.StreamResponse:
+        """Answer a request that was handed over within the process, as one from a socket."""
+        return await self._answered(request, route, lambda: self._serve(request, route))
+
+    async def _serve(self, request: Incoming, route: Route) -> web.StreamResponse:
+        caller = await self._let_in(request, route)
+        return await route.handler(Call(self._context, request, caller))
+
+    async def _answered(
+        self, request: Incoming, route: Route | None, handle: Handle
+    ) -> web.StreamResponse:
         clock, metrics = self._context.clock, self._context.metrics
         started_s = clock.monotonic_s()
         request_id = sane_request_id(request) or self._context.request_ids()
         status = _GONE
         metrics.in_flight += 1
         try:
-            response = await _answer(request, handler, request_id)
+            response = await _answer(handle, request_id, request.method)
             stamp(response, request_id)
             status = response.status
             return response
         finally:
             metrics.in_flight -= 1
-            route = self._routes.get(request.match_info.handler)
             template = "unmatched" if route is None else route.path
             seconds = clock.monotonic_s() - started_s
             metrics.observe(template, request.method, status, seconds)
@@ -89,7 +110,7 @@ class Edge:
                     ms=round(seconds * 1_000, 3),
                 )
 
-    async def _let_in(self, request: web.Request, route: Route) -> Caller:
+    async def _let_in(self, request: Incoming, route: Route) -> Caller:
         front = self._context.front
         unready = None if route.always else front.readiness()
         if unready is not None:
@@ -108,20 +129,22 @@ class Edge:
         return caller
 
 
-async def _answer(request: web.Request, handler: Endpoint, request_id: str) -> web.StreamResponse:
+async def _answer(handle: Handle, request_id: str, method: str) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await handle()
     except Problem as problem:
         return render(problem, request_id)
     except web.HTTPException as error:
         return render(_of_router(error), request_id)
     except (Overloaded, StoreFull):
         problem = Problem("overloaded", "Nothing was done. Try again later.")
+    except Corrupt:
+        problem = Problem.of(QUARANTINED)
     except (StoreFailed, AskTimeout):
         problem = Problem("outcome_unknown", "It may have been done. Ask again with the same key.")
     # The border: whatever a handler does wrong ends here, with an id to find it by.
     except Exception:  # noqa: BLE001 - see above
-        _log.exception("handler_failed", request_id=request_id, method=request.method)
+        _log.exception("handler_failed", request_id=request_id, method=method)
         problem = Problem("internal_error", "It has been logged under the request's id.")
     return render(problem, request_id)
 

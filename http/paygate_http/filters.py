@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
-from aiohttp import web
 from msgspec import UNSET
 
 from paygate_actors.messages import Filters, PaymentStatus, TransactionStatus, TransactionType
 from paygate_actors.money import UnknownCurrency, exponent
+from paygate_http.incoming import Incoming
 from paygate_http.route import Parameter
 from paygate_http.validation import Faults
 from paygate_http.wire import parse_time
@@ -133,11 +133,30 @@ TRANSACTION_FILTERS: Final = (
 )
 
 
-def read_filters(request: web.Request, filters: tuple[Filter, ...]) -> Filters:
+DESK_FILTERS: Final = tuple(each for each in _SHARED if each.parameter.name in ("limit", "cursor"))
+AT: Final = Filter(
+    "at",
+    "at_us",
+    _time,
+    "must be an RFC 3339 time: the payment is shown as it was then",
+    {"type": "string", "format": "date-time"},
+)
+
+
+def read_filters(request: Incoming, filters: tuple[Filter, ...]) -> Filters:
     """Read the query; unknown parameters are ignored, as unknown fields of a body are.
 
     Raises `Problem` (`validation_failed`) that names every parameter at fault.
     """
+    return Filters(**_read(request, filters))
+
+
+def read_at(request: Incoming) -> int | None:
+    """Read the instant that is asked about; None: now. Raises `Problem`."""
+    return _read(request, (AT,)).get("at_us")
+
+
+def _read(request: Incoming, filters: tuple[Filter, ...]) -> dict[str, Any]:
     faults = Faults()
     values: dict[str, Any] = {}
     for each in filters:
@@ -152,4 +171,4 @@ def read_filters(request: web.Request, filters: tuple[Filter, ...]) -> Filters:
             values[each.field] = value
     if faults:
         raise faults.problem()
-    return Filters(**values)
+    return values

@@ -136,6 +136,9 @@ class SimulateFlags:
         flag("--trace", "Print the story of one payment of --seed, by its id or `first`."),
     ] = None
     jobs: Annotated[int, flag("--jobs", "Processes to live them in.")] = 1
+    hashes: Annotated[
+        bool, flag("--hashes", "Print the hash of each of --seeds, a line each, and no table.")
+    ] = False
 
 
 @Parameter(name="*")
@@ -168,3 +171,17 @@ class DoctorFlags:
         Path | None,
         flag("--key-file", "File with a metrics or operator key; a sandbox has its own."),
     ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class BackupFlags:
+    """What is copied."""
+
+    data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")
+    config: Annotated[
+        Path | None, flag("--config", "TOML file with the vault's keys, for published ends.")
+    ] = None
+    damaged: Annotated[
+        bool, flag("--damaged", "Keep a copy that does not verify; what is wrong is noted in it.")
+    ] = False

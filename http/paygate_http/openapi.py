@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from paygate_http.bodies import CARD_TYPES, REQUIRED, PaymentMethodBody
+from paygate_http.incoming import BODY_BYTES_MAX
 from paygate_http.problems import CONTENT_TYPE, KINDS, ProblemCode, ProblemReply
-from paygate_http.requests import BODY_BYTES_MAX
 from paygate_http.route import JSON, Parameter, Route
 
 _REF: Final = "#/components/schemas/{name}"

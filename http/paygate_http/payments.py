@@ -6,7 +6,7 @@ from paygate_actors.messages import PaymentReply as Done
 from paygate_actors.messages import Refusal
 from paygate_http import render
 from paygate_http.commands import process_payment
-from paygate_http.filters import PAYMENT_FILTERS, read_filters
+from paygate_http.filters import PAYMENT_FILTERS, read_at, read_filters
 from paygate_http.problems import Problem
 from paygate_http.replies import EventListReply, PaymentListReply
 from paygate_http.requests import applied, preferred_wait_s, read_json
@@ -32,9 +32,13 @@ async def process(call: Call) -> web.Response:
 
 
 async def read(call: Call) -> web.Response:
-    """Show one payment as committed."""
+    """Show one payment as committed; with `at`, as it was at that instant."""
     payment_id = call.path_id("paymentID", "payment_not_found")
-    view = await call.front.payment(call.caller, payment_id)
+    at_us = read_at(call.request)
+    if at_us is None:
+        view = await call.front.payment(call.caller, payment_id)
+    else:
+        view = await call.front.payment_at(call.caller, payment_id, at_us)
     if isinstance(view, Refusal):
         raise Problem.of(view)
     return json_response(render.payment(view))

@@ -63,6 +63,9 @@ KINDS: Final[Mapping[ProblemCode, Kind]] = {
     "operation_in_progress": Kind(409, "Another operation on the payment is open"),
     "illegal_transition": Kind(409, "The transaction cannot become that"),
     "provider_disagrees": Kind(409, "The provider says otherwise"),
+    "not_in_doubt": Kind(409, "Nothing of the kind is in doubt"),
+    "still_in_doubt": Kind(409, "What asks for a person is still so"),
+    "still_may_succeed": Kind(409, "The charge may still succeed"),
     "body_too_large": Kind(413, "The body is too large"),
     "unsupported_media_type": Kind(415, "The body must be application/json"),
     "validation_failed": Kind(422, "The request has faults"),
@@ -74,7 +77,9 @@ KINDS: Final[Mapping[ProblemCode, Kind]] = {
     "headers_too_large": Kind(431, "The request line or a header is too large"),
     "internal_error": Kind(500, "Something went wrong on our side"),
     "overloaded": Kind(503, "Too busy: nothing was done"),
+    "payment_quarantined": Kind(503, "The payment waits for a person to look at it"),
     "outcome_unknown": Kind(503, "The outcome is not known: ask again with the same key"),
+    "provider_silent": Kind(503, "The provider did not answer: nothing was changed"),
     "not_ready": Kind(503, "Not ready yet"),
 }
 

@@ -34,3 +34,8 @@ class TokenBuckets:
         if len(self._levels) > NAMES_MAX:
             self._levels.popitem(last=False)
         return 0 if taken else (1 - level) / self._per_s
+
+    def give_back(self, name: str) -> None:
+        """Undo a `take` that took one: it was for nothing that is to be slowed down."""
+        level, at = self._levels.get(name, (self._burst, 0.0))
+        self._levels[name] = (min(self._burst, level + 1), at)

@@ -17,6 +17,7 @@ from paygate_actors.messages import (
     TransactionView,
 )
 from paygate_actors.money import Money
+from paygate_actors.rfc3339 import time_text
 from paygate_http.replies import (
     AddressReply,
     EventReply,
@@ -28,7 +29,7 @@ from paygate_http.replies import (
     ProviderReply,
     TransactionReply,
 )
-from paygate_http.wire import time_text, wire_name
+from paygate_http.wire import wire_name
 
 _THOUSANDTHS = 1_000
 

@@ -11,6 +11,7 @@ from paygate_actors.front_protocol import Front
 from paygate_actors.messages import Caller
 from paygate_engine.clock import Clock
 from paygate_http.auth import Access
+from paygate_http.incoming import Incoming
 from paygate_http.metrics import Metrics
 from paygate_http.problems import Problem, ProblemCode
 from paygate_http.wire import encode
@@ -37,7 +38,7 @@ class Call:
 
     __slots__ = ("_context", "caller", "request")
 
-    def __init__(self, context: Context, request: web.Request, caller: Caller) -> None:
+    def __init__(self, context: Context, request: Incoming, caller: Caller) -> None:
         self._context = context
         self.caller = caller
         self.request = request
@@ -63,7 +64,7 @@ class Call:
 
     def path_id(self, name: str, absent: ProblemCode) -> str:
         """Give an id of the path. Raises `Problem` (`absent`) for what can be no id."""
-        given = self.request.match_info[name]
+        given = self.request.path_ids[name]
         if len(given) > ID_LENGTH_MAX or not (given.isascii() and given.isprintable()):
             raise Problem(absent, "Nothing is known under this id.")
         return given

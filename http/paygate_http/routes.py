@@ -3,6 +3,7 @@
 from typing import Final
 
 from paygate_http import (
+    desk_routes,
     fraud_routes,
     health,
     operations,
@@ -21,7 +22,7 @@ from paygate_http.bodies import (
     StatusBody,
     SwitchesBody,
 )
-from paygate_http.filters import PAYMENT_FILTERS, TRANSACTION_FILTERS
+from paygate_http.filters import AT, PAYMENT_FILTERS, TRANSACTION_FILTERS
 from paygate_http.replies import (
     EventListReply,
     FraudCheckReply,
@@ -91,6 +92,7 @@ _PAYMENTS: Final = (
         summary="Read a payment",
         access="either",
         reply=PaymentReply,
+        parameters=(AT.parameter,),
         problems=("payment_not_found",),
     ),
     Route(
@@ -327,4 +329,11 @@ _OPERATORS: Final = (
     ),
 )
 
-ROUTES: Final = (*_PAYMENTS, *_TRANSACTIONS, *_PROVIDERS, *_FRAUD, *_OPERATORS)
+ROUTES: Final = (
+    *_PAYMENTS,
+    *desk_routes.ROUTES,
+    *_TRANSACTIONS,
+    *_PROVIDERS,
+    *_FRAUD,
+    *_OPERATORS,
+)

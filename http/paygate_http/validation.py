@@ -39,6 +39,10 @@ class Faults:
         """Note that a required field is not there; silent where its type was at fault."""
         self.add(pointer, "required", "is required")
 
+    def only(self, code: str) -> bool:
+        """Whether there are faults, and all of this code."""
+        return bool(self._found) and all(each.code == code for each in self._found.values())
+
     def __bool__(self) -> bool:
         return bool(self._found)
 

@@ -5,7 +5,6 @@ from aiohttp import web
 from paygate_actors.messages import Refusal
 from paygate_http.problems import Problem
 from paygate_http.replies import ReceivedReply
-from paygate_http.requests import read_body
 from paygate_http.route import Call, json_response
 
 
@@ -16,7 +15,7 @@ async def receive(call: Call) -> web.Response:
     first counts, so that what is appended on the way cannot replace what was signed.
     """
     provider_id = call.path_id("providerID", "provider_not_found")
-    body = await read_body(call.request)
+    body = await call.request.body()
     headers: dict[str, str] = {}
     for name, value in call.request.headers.items():
         headers.setdefault(name.lower(), value)

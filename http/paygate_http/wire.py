@@ -1,4 +1,4 @@
-"""The wire's dialect: camelCase names, exact decimals, RFC 3339 times.
+"""The wire's dialect: camelCase names, exact decimals, RFC 3339 times (written by `rfc3339`).
 
 Owns how a value is spelled, in both directions; which values there are is `bodies`' and
 `replies`' business.
@@ -32,12 +32,6 @@ def wire_name(name: str) -> str:
 def encode(value: Any) -> bytes:
     """Encode as JSON. A `Decimal` becomes a number with exactly the digits that it has."""
     return _encoder.encode(value)
-
-
-def time_text(at_us: int) -> str:
-    """Spell UTC microseconds since the epoch as RFC 3339 with `Z` and six digits."""
-    at = _EPOCH + timedelta(microseconds=at_us)
-    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str) -> int | None:

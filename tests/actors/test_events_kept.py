@@ -198,6 +198,11 @@ KEPT: list[tuple[str, bytes, e.PaymentEvent]] = [
         e.AttentionRaised(code="amount_mismatch", detail="evt_1"),
     ),
     ("attention_cleared.1", b"{}", e.AttentionCleared()),
+    (
+        "attention_cleared.1",
+        b'{"up_to_seq":7,"by":"key_2","note":"Known to the bank."}',
+        e.AttentionCleared(up_to_seq=7, by="key_2", note="Known to the bank."),
+    ),
 ]
 KINDS = sorted({kind for kind, _, _ in KEPT})
 

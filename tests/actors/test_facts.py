@@ -430,6 +430,61 @@ def test_a_refund_of_a_stray_by_its_provider_takes_nothing_from_the_payment():
     assert left_to_refund(story.payment) == PRICE
 
 
+def test_what_a_dispute_has_taken_is_not_taken_by_a_second_one():
+    story = succeeded()
+    story.reports(webhook("dispute.opened", minor=PRICE, at=1))
+    story.reports(webhook("dispute.closed", won=False, at=2))
+
+    story.reports(webhook("dispute.opened", minor=PRICE, at=3))
+    story.reports(webhook("dispute.closed", won=False, at=4))
+
+    assert disputed(story.payment) == PRICE
+    assert len(story.txns("chargeback")) == 1
+    assert story.payment.attention == "dispute_exceeds_captured"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "booked", "code"),
+    [
+        (6_000, 3_000, 9_000, "disputed"),
+        (6_000, 6_000, PRICE, "disputed"),
+        (6_000, None, PRICE, "disputed"),
+    ],
+)
+def test_parts_may_be_disputed_one_by_one_up_to_the_whole(
+    first: int, second: int | None, booked: int, code: str
+):
+    story = succeeded()
+    story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=first, at=1))
+
+    story.reports(webhook("dispute.opened", "dp_2", parent="ch_1", minor=second, at=2))
+
+    assert disputed(story.payment) == booked
+    assert story.payment.attention == code
+
+
+def test_a_dispute_that_was_won_may_be_opened_again():
+    story = succeeded()
+    story.reports(webhook("dispute.opened", minor=PRICE, at=1))
+    story.reports(webhook("dispute.closed", won=True, at=2))
+
+    story.reports(webhook("dispute.opened", minor=PRICE, at=3))
+
+    assert disputed(story.payment) == PRICE
+    assert [txn.status for txn in story.txns("chargeback")] == ["cancelled", "pending"]
+
+
+def test_what_was_lost_and_won_back_may_be_disputed_again():
+    story = succeeded()
+    story.reports(webhook("dispute.opened", minor=PRICE, at=1))
+    story.reports(webhook("dispute.closed", won=False, at=2))
+    story.reports(webhook("dispute.closed", won=True, at=3))
+
+    story.reports(webhook("dispute.opened", minor=PRICE, at=4))
+
+    assert disputed(story.payment) == PRICE
+
+
 def test_a_dispute_about_a_stray_hinders_no_refund():
     story = strayed()
 

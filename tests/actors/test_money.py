@@ -36,6 +36,8 @@ class Body(msgspec.Struct):
         ("1E+2", "USD", 10_000),
         ("1.5e1", "USD", 1_500),
         ("1000e-2", "USD", 1_000),
+        ("1e0000000000002", "USD", 10_000),
+        ("1000e-0000000000002", "USD", 1_000),
         ("0.01", "USD", 1),
         ("500", "JPY", 500),
         ("1.234", "KWD", 1_234),
@@ -79,6 +81,7 @@ def test_an_amount_is_read_exactly_in_its_currency(text: str, currency: str, min
         ("1e-999999999", "USD", "amount_too_precise"),
         ("1e999999999", "USD", "amount_too_large"),
         ("1e" + "9" * 5_000, "USD", "amount_too_large"),
+        ("0." + "0" * 200 + "1e9999999999", "USD", "amount_too_large"),
         ("9" * 5_000, "USD", "amount_too_large"),
         ("1" + "0" * (DIGITS_MAX - 2), "USD", "amount_too_large"),
     ],
@@ -90,6 +93,7 @@ def test_what_is_no_amount_of_the_currency_is_refused_by_its_code(
         Money.parse(text, currency)
 
     assert refused.value.code == code
+    assert str(refused.value) == code
 
 
 def test_a_long_mantissa_with_the_power_that_undoes_it_is_still_exact():
@@ -191,10 +195,18 @@ def test_writing_does_not_round_to_the_context_of_the_caller():
     "code", ["usd", "XXX", "XAU", "ZZZ", "", "US", "US\N{FULLWIDTH LATIN CAPITAL LETTER D}"]
 )
 def test_a_code_without_a_minor_unit_is_no_currency(code: str):
-    with pytest.raises(UnknownCurrency):
+    with pytest.raises(UnknownCurrency) as refused:
         exponent(code)
     with pytest.raises(UnknownCurrency):
         Money.parse("1", code)
+
+    assert refused.value.args == (code,)
+    assert code not in currencies()
+
+
+def test_every_currency_that_is_listed_has_its_decimals():
+    assert {"USD", "EUR", "JPY", "KWD", "CLF"} < currencies()
+    assert {exponent(currency) for currency in currencies()} == {0, 2, 3, 4}
 
 
 def test_sums_and_comparisons_stay_within_one_currency():
@@ -210,14 +222,26 @@ def test_sums_and_comparisons_stay_within_one_currency():
     assert not dollars >= Money(101, "USD")
     assert dollars != yen
     for operation in ("__add__", "__sub__", "__lt__", "__le__", "__gt__", "__ge__"):
-        with pytest.raises(CurrencyMismatch):
+        with pytest.raises(CurrencyMismatch, match="USD met JPY"):
             getattr(dollars, operation)(yen)
 
 
 @pytest.mark.parametrize("minor", [1.0, True, "1", Decimal(1), None])
 def test_money_is_made_of_integers_alone(minor: object):
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"^money is an integer of minor units$"):
         Money(minor, "USD")  # pyright: ignore[reportArgumentType] - that is the test
+
+
+def test_money_with_a_field_that_nobody_knows_is_not_read():
+    read = msgspec.json.Decoder(Money).decode
+
+    assert read(b'{"minor": 5, "currency": "USD"}') == Money(5, "USD")
+    with pytest.raises(msgspec.ValidationError, match="unit"):
+        read(b'{"minor": 5, "currency": "USD", "unit": "cent"}')
+
+
+def test_the_longest_amount_fits_the_64_bits_that_the_stores_hold():
+    assert 10**DIGITS_MAX < 2**63
 
 
 def test_money_cannot_be_changed():
@@ -237,6 +261,8 @@ def test_the_default_bound_is_the_same_in_major_units_of_every_currency(
     currency: str, largest: str
 ):
     bound = Money.parse(largest, currency)
+
+    assert bounds_of(currency, {}) == AmountBounds(max_minor=bound.minor)
 
     assert check_bounds(bound, {}) is None
     assert check_bounds(bound + Money(1, currency), {}) == "amount_too_large"

@@ -29,6 +29,7 @@ from paygate_actors.messages import (
     PaymentView,
     ProcessPayment,
     RefundPayment,
+    SetTransactionStatus,
     TransactionReply,
     TransactionView,
 )
@@ -259,6 +260,19 @@ class BankRig:
         await self.gateway.front.switch_provider(
             OPERATOR, "bank", is_active=is_active, accepts_charges=True
         )
+
+    async def assert_failed(self, transaction_id: str) -> None:
+        """Set a transaction to failed against the bank's word."""
+        reply = await self.gateway.front.set_status(
+            SetTransactionStatus(
+                caller=OPERATOR,
+                transaction_id=transaction_id,
+                status="failed",
+                reason="The bank said so by telephone.",
+                force=True,
+            )
+        )
+        assert isinstance(reply, TransactionReply), reply
 
     async def view(self, payment_id: str) -> PaymentView:
         """The payment as committed."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from paygate_actors.config import Config, Limits, Sandbox
+from paygate_actors.config import Config, Limits, ProviderConfig, Sandbox
 from paygate_actors.gateway import Gateway
 from paygate_actors.providers.base import Provider
 from paygate_engine.clock import Clock, SystemClock
@@ -72,14 +72,18 @@ async def inside(
     clock: Clock | None = None,
     store: Store | None = None,
     adapters: Mapping[str, Provider] | None = None,
+    providers: tuple[ProviderConfig, ...] | None = None,
 ) -> AsyncGenerator[Inside]:
-    """Run a gateway on this loop, recovered and ready, and stop it in the end."""
+    """Run a gateway on this loop, recovered and ready, and stop it in the end.
+
+    `providers` are by default the sandbox's two that speak its own protocol.
+    """
     clock = clock or SystemClock()
     whole = msgspec.structs.replace(
         config or Config(limits=Limits()),
         data_dir=str(folder / "data"),
         sandbox=ASIDE,
-        providers=sandbox_providers(sandbox_url),
+        providers=providers or sandbox_providers(sandbox_url),
     )
     failures: list[BaseException] = []
     async with AsyncExitStack() as stack:

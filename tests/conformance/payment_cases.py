@@ -6,10 +6,11 @@ somebody asks and that time passes, and keeps every event that was decided.
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from paygate_actors import charging, facts, operating
+from paygate_actors import charging, correcting, facts, operating
 from paygate_actors import events as e
+from paygate_actors.desk_messages import MarkNotCharged, MarkSeen
 from paygate_actors.draft import Answer, Context, Draft, first_transaction_id
 from paygate_actors.evolving import evolve
 from paygate_actors.messages import (
@@ -18,15 +19,20 @@ from paygate_actors.messages import (
     FraudCheck,
     MethodView,
     RefundPayment,
+    Refusal,
     ReversePayment,
     ReviewPayment,
     SetTransactionStatus,
 )
 from paygate_actors.money import Money
 from paygate_actors.outcomes import ActionRequired, Approved, Declined, Outcome, Pending, Unknown
-from paygate_actors.providers.base import ProviderEvent
+from paygate_actors.payment_messages import NotCharged
+from paygate_actors.providers.base import Capabilities, ProviderEvent
 from paygate_actors.record import Call, Payment, Txn
 from paygate_actors.sums import disputed, refunded
+from paygate_engine.stores.base import Event
+
+A = TypeVar("A")
 
 PAYMENT_ID: Final = "pay_" + "0" * 26
 NOW_US: Final = 1_800_000_000_000_000
@@ -152,7 +158,37 @@ class Story:
         )
         return self._ask(lambda draft: facts.correct(draft, command, fresh, self.ctx))
 
+    def not_charged(
+        self, fresh: Outcome | None, *, can: Capabilities | None, key: str | None = None
+    ) -> Refusal | None:
+        """An operator marks the charge as not made, the provider having said `fresh` just now."""
+        command = MarkNotCharged(caller=OPERATOR, payment_id=PAYMENT_ID, reason="Not at the bank.")
+        message = NotCharged(
+            command=command,
+            key=key or self.charge_key,
+            fresh=fresh,
+            asked_at_us=self.now_us,
+        )
+        return self._ask(lambda draft: correcting.not_charged(draft, message, self.ctx, can))
+
+    def seen(self, *, up_to_seq: int | None = None) -> Refusal | None:
+        """An operator has looked."""
+        command = MarkSeen(
+            caller=OPERATOR, payment_id=PAYMENT_ID, note="Called the bank.", up_to_seq=up_to_seq
+        )
+        return self._ask(lambda draft: correcting.seen(draft, command))
+
     # ------------------------------------------------------------------ what is seen
+
+    @property
+    def recorded(self) -> list[Event]:
+        """The events as the journal holds them."""
+        return [
+            Event(stream=PAYMENT_ID, seq=seq, at_us=at_us, kind=kind, body=body)
+            for seq, (at_us, (kind, body)) in enumerate(
+                ((at_us, e.encode(event)) for at_us, event in self.stream), 1
+            )
+        ]
 
     @property
     def events(self) -> list[e.PaymentEvent]:
@@ -206,7 +242,7 @@ class Story:
         fill(draft)
         return self._keep(draft)
 
-    def _ask(self, fill: Callable[[Draft], Answer]) -> Answer:
+    def _ask(self, fill: Callable[[Draft], A]) -> A:
         draft = Draft(PAYMENT_ID, self.payment, self.now_us)
         answer = fill(draft)
         self._keep(draft)

@@ -112,13 +112,20 @@ class Process:
 
     async def listening(self) -> Self:
         """Wait for its line, which it prints once it is ready."""
+        assert await self.came_up(), f"it ended, and its log ends with:\n{self.tail()}"
+        return self
+
+    async def came_up(self) -> bool:
+        """Wait for its line; False: it ended without one."""
         assert self.child.stdout is not None
         async with asyncio.timeout(STARTS_S):
             line = await self.child.stdout.readline()
+        if not line:
+            return False
         match = _LINE.fullmatch(line)
         assert match, f"{line!r}, and its log ends with:\n{self.tail()}"
         self.url = match[1].decode()
-        return self
+        return True
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""

@@ -123,7 +123,10 @@ class ProviderSuite:
         assert back.provider_txn_id != charged.provider_txn_id
         assert (await stage.effects())[1:] == [("refund", "txn_2-1", 250)]
 
-    async def test_a_void_undoes_the_whole(self, stage: Stage, charge: ChargeCall):
+    async def test_a_void_undoes_the_whole(self, stage: Stage):
+        # A provider that never voids what was captured is asked to void a hold.
+        capture = stage.provider.capabilities.void_window_s != 0.0
+        charge = charge_call(stage.approved_number, "txn_1-1", capture=capture)
         charged = await approved(stage, charge)
 
         voided = await stage.provider.void(follow_up(charged, "txn_2-1", 1_000))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from store_suite import KINDS, StoreSuite, booking, entry, event, put
 
-from paygate_engine.errors import Corrupt, StoreFailed, StoreFull, StoreRefused
+from paygate_engine.errors import Corrupt, StoreDamaged, StoreFailed, StoreFull, StoreRefused
 from paygate_engine.stores import sqlite_schema
 from paygate_engine.stores.base import Claim, Done, Kind, Query, Store, Unit, Wake
 from paygate_engine.stores.migrations import Applied, Migration, pending, read_migrations
@@ -81,6 +81,44 @@ async def test_an_event_that_was_changed_is_corrupt_and_its_neighbours_are_serve
         with pytest.raises(Corrupt, match="stream a: event 2"):
             await store.read_stream("a")
         assert await store.read_stream("b") == [event("b", 1)]
+
+
+async def test_who_met_a_damaged_event_sees_what_is_committed_afterwards(folder: Path) -> None:
+    edit(folder, "UPDATE events SET body = x'00' WHERE stream = 'a' AND seq = 1")
+
+    async with opened(folder) as store:
+        with pytest.raises(Corrupt) as kept:
+            await store.read_stream("a")
+        await put(store, Unit(events=(event("b", 2),)))
+
+        assert len(await store.read_stream("b")) == 2, f"while somebody keeps {kept.value!r}"
+
+
+async def test_who_reads_a_damaged_page_ends_the_process_and_hears_which_file_it_is(
+    folder: Path,
+) -> None:
+    path = folder / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        statement = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'"
+        (page,) = connection.execute(statement).fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4_096)
+        file.write(b"\x7f" * 4_096)
+    failures: list[StoreFailed] = []
+    # Read only: whoever serves a folder looks through it first.
+    store = SqliteStore(folder, (), read_only=True, on_failed=failures.append)
+
+    await store.open()
+    try:
+        for _ in range(2):
+            with pytest.raises(StoreFailed):
+                await store.read_stream("a")
+    finally:
+        await store.close()
+
+    assert [type(failure) for failure in failures] == [StoreDamaged]
+    assert str(path) in str(failures[0])
+    assert "restore a backup" in str(failures[0])
 
 
 async def test_an_event_that_was_moved_to_another_stream_is_corrupt(folder: Path) -> None:

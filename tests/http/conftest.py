@@ -10,6 +10,18 @@ from aiohttp import ClientSession, web
 
 from paygate_actors.card import SealedCard
 from paygate_actors.config import Config
+from paygate_actors.desk_messages import (
+    Ahead,
+    AskAgain,
+    ConcernView,
+    DeskEntry,
+    DeskPage,
+    Explanation,
+    MarkNotCharged,
+    MarkSeen,
+    OpenCall,
+    Told,
+)
 from paygate_actors.messages import (
     ApiKey,
     Caller,
@@ -57,6 +69,7 @@ class FakeFront:
         self.payments_by_id: dict[str, PaymentView] = {}
         self.transactions_by_id: dict[str, TransactionView] = {}
         self.stored_keys: dict[str, ApiKey] = {}
+        self.open_calls: tuple[OpenCall, ...] = ()
         self.look_ups = 0
         self.refusal: Refusal | None = None
         self.admission: Refusal | None = None
@@ -185,6 +198,61 @@ class FakeFront:
         if found is None or not self._may_see(caller, found.merchant):
             return NO_PAYMENT
         return found
+
+    async def payment_at(
+        self, caller: Caller, payment_id: str, at_us: int
+    ) -> PaymentView | Refusal:
+        self._note(("at", payment_id, at_us))
+        return await self.payment(caller, payment_id)
+
+    async def explain(self, caller: Caller, payment_id: str) -> Explanation | Refusal:
+        found = await self.payment(caller, payment_id)
+        if isinstance(found, Refusal):
+            return found
+        return Explanation(
+            payment_id=found.id,
+            currency=found.currency,
+            status=found.status,
+            in_doubt=found.in_doubt,
+            attention=found.attention,
+            why=(Told(seq=1, at_us=found.created_at_us, text="A payment was accepted."),),
+            ahead=(Ahead(action="look_up", by="paygate", text="It is asked.", at_us=NOW_US),),
+            calls=self.open_calls,
+        )
+
+    async def in_doubt(self, caller: Caller, filters: Filters) -> DeskPage | Refusal:
+        refusal = self._note(filters)
+        entries = tuple(map(self._entry, self.payments_by_id.values()))
+        return refusal or DeskPage(items=entries, next_cursor=None)
+
+    async def ask_again(self, command: AskAgain) -> DeskEntry | Refusal:
+        return self._at_desk(command)
+
+    async def mark_not_charged(self, command: MarkNotCharged) -> DeskEntry | Refusal:
+        return self._at_desk(command)
+
+    async def mark_seen(self, command: MarkSeen) -> DeskEntry | Refusal:
+        return self._at_desk(command)
+
+    def _at_desk(self, command: AskAgain | MarkNotCharged | MarkSeen) -> DeskEntry | Refusal:
+        refusal = self._note(command)
+        found = self.payments_by_id.get(command.payment_id)
+        return NO_PAYMENT if found is None else refusal or self._entry(found)
+
+    def _entry(self, payment: PaymentView) -> DeskEntry:
+        return DeskEntry(
+            payment_id=payment.id,
+            merchant=payment.merchant,
+            status=payment.status,
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            since_us=payment.created_at_us,
+            in_doubt=payment.in_doubt,
+            attention=payment.attention,
+            concerns=(ConcernView(seq=4, code="disputed", detail="evt_1", at_us=NOW_US),),
+            calls=self.open_calls,
+            actions=("seen",),
+        )
 
     async def payments(self, caller: Caller, filters: Filters) -> PaymentPage | Refusal:
         refusal = self._note(filters)

@@ -23,6 +23,11 @@ MATRIX = {
     "refundPayment": (401, 201, 404, 201, 403),
     "reversePayment": (401, 201, 404, 201, 403),
     "reviewPayment": (401, 403, 403, 200, 403),
+    "explainPayment": (401, 200, 404, 200, 403),
+    "listInDoubt": (401, 403, 403, 200, 403),
+    "askAgain": (401, 403, 403, 200, 403),
+    "markNotCharged": (401, 403, 403, 200, 403),
+    "markSeen": (401, 403, 403, 200, 403),
     "listTransactions": (401, 200, 200, 200, 403),
     "readTransaction": (401, 200, 404, 200, 403),
     "setTransactionStatus": (401, 403, 403, 200, 403),
@@ -46,6 +51,8 @@ def request_of(gateway: Any, name: str) -> Any:
         "reviewPayment": {"decision": "approve", "note": "Known customer."},
         "setTransactionStatus": {"status": "failed", "reason": "Seen at the bank."},
         "switchProvider": {"isActive": False},
+        "markNotCharged": {"reason": "Not in the provider's records."},
+        "markSeen": {"note": "Known to the bank."},
     }.get(name, {})
 
 
@@ -76,6 +83,8 @@ async def test_every_route_answers_every_key_as_the_matrix_says(
     [
         ("GET", "/api/payments/{}"),
         ("GET", "/api/payments/{}/events"),
+        ("GET", "/api/payments/{}/explain"),
+        ("GET", "/api/payments/{}?at=2026-01-15T10:30:00Z"),
         ("POST", "/api/payments/{}/refund"),
         ("POST", "/api/payments/{}/capture"),
         ("POST", "/api/payments/{}/reverse"),
@@ -208,8 +217,20 @@ async def test_guessing_keys_is_slowed_down_and_a_known_key_is_not(start: Any) -
     assert statuses[:10] == [401] * 10
     assert statuses[-1] == 429
     assert guesses[-1][2]["Retry-After"] == "1"
-    assert gateway.front.look_ups == LOOKUPS_BURST
+    assert gateway.front.look_ups == 1 + LOOKUPS_BURST
     assert known == 200
+
+
+async def test_any_number_of_valid_keys_may_come_from_one_address(start: Any) -> None:
+    """After a restart behind a proxy all of them are looked up at once."""
+    gateway = await live(start)
+    keys = [store(gateway, f"sk_live_{n:010}") for n in range(int(LOOKUPS_BURST) * 2)]
+
+    answers = [
+        await gateway.ask("GET", "/api/payments", key=None, headers=headers) for headers in keys
+    ]
+
+    assert {status for status, _, _ in answers} == {200}
 
 
 async def test_a_key_that_uses_up_its_rate_waits_and_the_others_do_not(start: Any) -> None:

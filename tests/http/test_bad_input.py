@@ -148,7 +148,10 @@ async def test_a_fault_is_422_with_a_pointer_to_it(
         ({"expiryMonth": 1.5}, {"expiryMonth": "invalid_type"}),
         ({"expiryYear": 99}, {"expiryYear": "invalid_expiry_year"}),
         ({"expiryYear": 10**30}, {"expiryYear": "invalid_expiry_year"}),
-        ({"expiryMonth": 12, "expiryYear": 2025}, {"expiryYear": "expired_card"}),
+        (
+            {"expiryMonth": 12, "expiryYear": 2025, "cvv": "12"},
+            {"expiryYear": "expired_card", "cvv": "invalid_cvv"},
+        ),
         ({"cvv": "12"}, {"cvv": "invalid_cvv"}),
         ({"cvv": 123}, {"cvv": "invalid_type"}),
         ({"cvv": "1234"}, {"cvv": "invalid_cvv"}),
@@ -168,6 +171,16 @@ async def test_a_fault_of_a_card_is_named_and_not_repeated(
     assert faults_of(problem) == {f"/paymentMethod/{name}": code for name, code in faults.items()}
     answer = json.dumps(problem)
     assert not [value for value in changes.values() if str(value) in answer and len(str(value)) > 4]
+
+
+async def test_a_card_that_is_only_expired_is_judged_behind_its_key(gateway: Any) -> None:
+    body = gateway.card_payment()
+    body["paymentMethod"] |= {"expiryMonth": 12, "expiryYear": 2025}
+
+    await gateway.pay(body, headers={"Idempotency-Key": "made-in-its-time"})
+
+    ((command, _),) = gateway.front.commands
+    assert command.idempotency_key == "made-in-its-time"
 
 
 async def test_faults_of_type_and_of_meaning_are_named_in_one_answer(gateway: Any) -> None:

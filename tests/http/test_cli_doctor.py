@@ -1,6 +1,7 @@
 """`paygate doctor`: one screen, and a sentence for everything that needs a person."""
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -10,10 +11,13 @@ import pytest
 from inside_gateway import ShiftedClock, inside, sandbox_aside
 from live_gateway import Live, visiting
 
-from paygate_actors.checkup import FREE_BYTES_MIN, Checkup, Doubt, troubles
+from paygate_actors.backup import Backup
+from paygate_actors.checkup import FREE_BYTES_MIN, Bounds, Checkup, Doubt, troubles
+from paygate_actors.config import Config, Limits
 from paygate_actors.money import Money
 from paygate_engine.stores.sqlite import DATABASE_NAME
 from paygate_http.__main__ import main
+from paygate_http.configure import sandbox_providers
 
 S = 1_000_000
 HOUR = 3_600 * S
@@ -23,9 +27,25 @@ Screen = Callable[..., tuple[int, str]]
 Visit = Callable[[Live, str], Awaitable[None]]
 
 
+def backup(age_us: int = HOUR, *, fault: str | None = None) -> Backup:
+    return Backup(
+        at_us=NOW - age_us,
+        version="0",
+        source="data",
+        path="copy",
+        size=1,
+        events=1,
+        audit_rows=1,
+        audit_head="",
+        fault=fault,
+    )
+
+
 def checkup(
     *,
     mode: str | None = "live",
+    last_backup: Backup | None = backup(),  # noqa: B008  # frozen
+    backup_alert_hours: int = 26,
     doubts: tuple[Doubt, ...] = (),
     attention: dict[str, int] | None = None,
     parked_oldest_us: int | None = None,
@@ -42,6 +62,8 @@ def checkup(
         parked=1,
         parked_oldest_us=parked_oldest_us,
         audit_rows=10,
+        bounds=Bounds.of(Config(limits=Limits(backup_alert_hours=backup_alert_hours))),
+        last_backup=last_backup,
         published_n=published_n,
         free_bytes=free_bytes,
     )
@@ -75,12 +97,39 @@ def test_a_healthy_folder_needs_nobody():
         (checkup(attention={"disputed": 2}), "2 payments ask for a person (disputed)"),
         (checkup(parked_oldest_us=NOW - 901 * S), "1 webhooks wait for a payment"),
         (checkup(published_n=11), "The audit chain ends at row 10, and row 11 was published"),
+        (checkup(last_backup=None), "There is no backup"),
+        (checkup(last_backup=backup(27 * HOUR)), "The last backup is 27 h old"),
+        (checkup(last_backup=backup(fault="row 3")), "The last backup is damaged (row 3)"),
     ],
 )
 def test_what_needs_a_person_is_a_sentence(found: Checkup, sentence: str):
     (told,) = troubles(found)
 
     assert told.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        checkup(mode="sandbox", last_backup=None),
+        checkup(last_backup=backup(25 * HOUR)),
+        checkup(last_backup=None, backup_alert_hours=0),
+    ],
+)
+def test_nobody_is_called_for_a_backup_that_is_not_needed(found: Checkup):
+    assert list(troubles(found)) == []
+
+
+def test_the_bounds_are_those_of_the_configuration():
+    config = Config(
+        limits=Limits(in_doubt_flag_s=60, parked_alert_s=30, backup_alert_hours=2),
+        providers=sandbox_providers("http://127.0.0.1:9"),
+    )
+
+    bounds = Bounds.of(config)
+
+    assert (bounds.doubt_us, bounds.parked_us, bounds.backup_us) == (60 * S, 30 * S, 2 * HOUR)
+    assert bounds.key_windows_us == {"sandbox": 24 * HOUR, "sandbox_backup": 24 * HOUR}
 
 
 def test_what_is_in_doubt_is_summed_by_currency():
@@ -153,6 +202,15 @@ def test_what_is_in_doubt_is_told_with_its_amount_and_the_end_of_its_key(screen:
 
 
 @pytest.mark.slow
+def test_a_running_server_says_when_it_asks_next(screen: Screen):
+    code, told = screen(lose_the_answer, with_url=True)
+
+    assert code == 0, told
+    assert re.search(r"pay_\w+ +sandbox asked \d+ times, (being asked|again in \d s)", told)
+    assert "its key is kept for 23 h 59 min" in told or "24 h 0 min" in told
+
+
+@pytest.mark.slow
 def test_what_is_in_doubt_for_more_than_a_day_needs_a_person(screen: Screen):
     code, told = screen(lose_the_answer, ahead_s=-25 * 3_600)
 
@@ -203,7 +261,9 @@ def test_a_damaged_journal_is_told(
     code = main(["doctor", "--data", str(tmp_path / "data")])
 
     assert code == 1
-    assert "NEEDS A PERSON: The journal is damaged" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "is quarantined: its event 1 is damaged" in told
+    assert "open payments" in told, "the rest of the folder is looked at all the same"
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

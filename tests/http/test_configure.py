@@ -1,6 +1,7 @@
 """Configuration: which layer wins, and how a mistake in each of them is named."""
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from paygate_actors.config import ProviderConfig
 from paygate_http.configure import ConfigInvalid, load, sandbox_providers
 from paygate_http.configure_show import SECRETS, describe
 from paygate_http.configure_sources import Setting, leaves
+from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
 
 SANDBOX = {"PAYGATE__SANDBOX__ENABLED": "true"}
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -231,6 +233,49 @@ def test_a_live_server_refuses_the_sandbox_and_its_secret():
     assert secret.startswith("providers[0]: a live server refuses the sandbox's webhook secret")
     assert kind.startswith("providers[1].kind: a live server refuses the sandbox")
     assert sandbox.webhook_secret not in str(refused.value)
+
+
+def stripe(**changes: str) -> str:
+    settings = {"id": "s", "kind": "stripe", "secret": "sk_live_x", "webhook_secret": "whsec_x"}
+    return json.dumps([settings | changes])
+
+
+def test_a_live_server_refuses_the_secret_of_the_sandbox_s_stripe():
+    text = stripe(webhook_secret=f"whsec_x {STRIPE_WEBHOOK_SECRET}")
+
+    with pytest.raises(ConfigInvalid, match="refuses the sandbox's webhook secret"):
+        load(environment=LIVE | {"PAYGATE__PROVIDERS": text})
+
+
+def test_stripe_needs_no_address_and_takes_several_webhook_secrets():
+    text = stripe(webhook_secret="whsec_new whsec_old", account="acct_1")
+
+    (provider,) = load(environment=LIVE | {"PAYGATE__PROVIDERS": text}).config.providers
+
+    assert (provider.url, provider.account) == ("", "acct_1")
+    assert provider.webhook_secret.split() == ["whsec_new", "whsec_old"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"secret": ""}, "secret"),
+        ({"webhook_secret": ""}, "webhook_secret"),
+        ({"webhook_secret": "  "}, "webhook_secret"),
+        ({"url": "http://api.stripe.com"}, "url"),
+        ({"url": "api.stripe.com"}, "url"),
+        ({"secret": "sk_test_x"}, "secret"),
+        ({"secret": "rk_test_x"}, "secret"),
+    ],
+)
+def test_a_live_server_refuses_a_stripe_that_would_check_or_charge_nothing(
+    changes: dict[str, str], key: str
+):
+    with pytest.raises(ConfigInvalid) as refused:
+        load(environment=LIVE | {"PAYGATE__PROVIDERS": stripe(**changes)})
+
+    (fault,) = refused.value.lines
+    assert fault.startswith(f"providers[0].{key}: ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paygate_http import requests, runner
+from paygate_http import incoming, runner
 
 SOON_S = 5.0
 HEAD = (
@@ -100,7 +100,7 @@ async def test_a_length_above_the_cap_is_refused_before_the_body_comes(gateway: 
 async def test_a_body_that_trickles_in_gets_408(
     gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "BODY_S_MAX", 0.05)
+    monkeypatch.setattr(incoming, "BODY_S_MAX", 0.05)
 
     status, problem, answer = await talk(gateway, HEAD + b"Content-Length: 10\r\n\r\n", b"{")
 

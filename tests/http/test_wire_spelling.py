@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paygate_actors.messages import RefusalCode
+from paygate_actors.rfc3339 import time_text
 from paygate_engine.clock import ManualClock
 from paygate_http import rate
 from paygate_http.bodies import REQUIRED, PaymentBody
@@ -16,7 +17,7 @@ from paygate_http.decode import decode
 from paygate_http.problems import Problem
 from paygate_http.rate import TokenBuckets
 from paygate_http.validation import FAULTS_MAX, Faults, child
-from paygate_http.wire import encode, parse_time, time_text, wire_name
+from paygate_http.wire import encode, parse_time, wire_name
 
 YEAR_9999_US = 253_402_300_799_999_999
 

@@ -99,6 +99,13 @@ async def drive_every_route(live: Live) -> dict[tuple[str, str], Answer]:
     await do("GET", transaction, id=first)
     asserted = {"status": "failed", "reason": "Seen at the bank.", "force": True}
     await do("POST", f"{transaction}/status", asserted, id=slow["transactionID"], key=OPERATOR)
+    desk = "/api/in-doubt"
+    await do("GET", f"{payment}/explain", id=slow["id"])
+    await do("GET", desk, key=OPERATOR)
+    await do("POST", f"{desk}/{{paymentID}}/ask", id=slow["id"], key=OPERATOR)
+    reason, note = {"reason": "Not in the bank's records."}, {"note": "Looked at."}
+    await do("POST", f"{desk}/{{paymentID}}/not-charged", reason, id=slow["id"], key=OPERATOR)
+    await do("POST", f"{desk}/{{paymentID}}/seen", note, id=slow["id"], key=OPERATOR)
     await do("GET", "/api/providers")
     await do("POST", "/api/providers/{providerID}", {}, id="sandbox", key=OPERATOR)
     for number, route in enumerate(WEBHOOK_ROUTES):

@@ -4,42 +4,28 @@ EIO is injected into the N-th `fdatasync` by strace; the full disk is a small tm
 """
 
 import asyncio
-import os
-import shutil
-import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import pytest
+from disk_rig import fill, small_disk
 from gateway_words import payment, until
 from ledger_match import disagreements
-from process_rig import Answer, GatewayClient, ProcessRig, process_rig
+from load_rig import GONE
+from process_rig import Answer, GatewayClient, process_rig
+from strace_rig import failing_at, launched
 
 pytestmark = pytest.mark.slow
 
 CALLERS: Final = 12
-GONE: Final = (aiohttp.ClientError, ConnectionError, TimeoutError)
 # Which sync of the journal's thread fails. The first few are those of the start (migrations, the
 # stamp, the providers' switches), the later ones those of payments.
 NTH: Final = (15, 25, 60)
 
 
-def needs(reason: str, *, met: bool) -> None:
-    """Skip where the machine cannot do it; where everything is promised to be there, fail."""
-    if not met:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-
-
 def failing_sync(folder: Path, nth: int) -> tuple[str, ...]:
     """What runs the gateway so that the N-th `fdatasync` of each of its threads fails with EIO."""
-    needs("strace is not installed", met=shutil.which("strace") is not None)
-    # -D: the gateway itself is our child, so that its exit code is what we see.
-    options = ("-D", "-f", "-qq", "--seccomp-bpf", "-o", str(folder / "strace.log"))
-    inject = ("-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={nth}")
-    return ("strace", *options, *inject)
+    return launched(failing_at("fdatasync", nth), folder / "strace.log")
 
 
 class Heard:
@@ -135,26 +121,13 @@ async def test_a_start_whose_sync_fails_ends_with_1_and_the_next_one_serves(
         assert (await gateway.pay("k", wait_s=5)).made()["status"] == "success"
 
 
-@contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Generator[None]:
-    """A file system of that size at the folder, while this lasts."""
-    folder.mkdir(mode=0o700)
-    command = ("mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=700", "none", str(folder))
-    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    needs("nothing may be mounted here", met=mounted)
-    try:
-        yield
-    finally:
-        subprocess.run(("umount", "--lazy", str(folder)), check=True)
-
-
 async def test_a_full_disk_is_refused_politely_and_passes_by_itself(tmp_path: Path):
     with small_disk(tmp_path / "data", 24_000):
         async with process_rig(tmp_path) as rig:
             gateway = await rig.serve()
             first = (await gateway.pay("first", wait_s=5)).made()
 
-            ballast = fill(rig)
+            ballast = fill(rig.data)
             refused = await refusals(gateway)
             full = await gateway.gauges()
             reading = await gateway.payment(first["id"])
@@ -175,17 +148,6 @@ async def test_a_full_disk_is_refused_politely_and_passes_by_itself(tmp_path: Pa
             assert answer.body["status"] == "success"
             assert disagreements(seen, await rig.sandbox.ledger()) == []
             assert await gateway.stop() == 0
-
-
-def fill(rig: ProcessRig) -> Path:
-    """Take what room is left, to the last byte."""
-    ballast = rig.data / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4_096))
-        except OSError:
-            return ballast
 
 
 async def refusals(gateway: GatewayClient) -> list[Answer]:

@@ -1,13 +1,17 @@
 """What simulated worlds found, each as the shortest history that shows it."""
 
+import pytest
+from msgspec.structs import replace
+
 from paygate_actors import events as e
 from paygate_actors.draft import Context, Draft
 from paygate_actors.evolving import evolve
-from paygate_actors.facts import said
+from paygate_actors.facts import passed, reported, said
 from paygate_actors.messages import MethodView
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined
 from paygate_actors.projection import Cause, charge_link, unit
+from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.record import Payment
 
 PAYMENT_ID = "pay_00000000000000000000000001"
@@ -172,3 +176,73 @@ def test_a_declined_attempt_is_found_by_the_id_that_its_provider_gave_it():
 
     links = [link for document in written.documents for link in document.links]
     assert (charge_link("s"), "ch_1") in links
+
+
+def disputed(draft: Draft, event_type: str, at_us: int, *, won: bool | None = None) -> None:
+    event = ProviderEvent(
+        event_id=f"evt_{at_us}",
+        event_type=event_type,
+        provider_txn_id="ch",
+        reference="txn_1-1",
+        amount=Money(300, "USD"),
+        dispute_won=won,
+        at_us=at_us,
+    )
+    reported(draft, event, "s", CTX)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "success"])
+def test_a_dispute_that_was_opened_anew_and_is_over_is_not_opened_by_late_news(end: str):
+    """Nobody would close it again: what it holds back would be held for ever."""
+    draft = Draft(PAYMENT_ID, refunded(), 1_000_000)
+    disputed(draft, "dispute.opened", 1)
+    disputed(draft, "dispute.closed", 2, won=end == "cancelled")
+    disputed(draft, "dispute.closed", 4, won=end == "cancelled")
+
+    disputed(draft, "dispute.opened", 3)
+
+    chargebacks = [txn for txn in draft.payment.txns if txn.type == "chargeback"]
+    assert [txn.status for txn in chargebacks] == [end]
+
+
+def in_doubt_with_a_reverse() -> Payment:
+    """A charge that nobody knows the end of, a reverse that waits for it, an operator's word."""
+    return fold(
+        e.PaymentCreated(
+            merchant="m",
+            by="key_1",
+            transaction_id="txn_1",
+            amount_minor=900,
+            currency="USD",
+            capture_method="automatic",
+            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
+            livemode=False,
+        ),
+        e.CallStarted(
+            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
+        ),
+        e.Moved(fact="charge_started"),
+        e.CallInDoubt(key="txn_1-1", reason="timeout"),
+        e.TransactionOpened(
+            id="txn_2", type="reverse", origin="merchant", amount_minor=900, currency="USD", by="k"
+        ),
+        e.StatusAsserted(transaction_id="txn_1", status="success", reason="r", by="op"),
+    )
+
+
+def test_an_operators_word_on_the_charge_does_not_hide_a_reverse_that_waits_for_it():
+    """Nothing would ever end it: the charge is not sent again, and nobody would be called."""
+    draft = Draft(PAYMENT_ID, in_doubt_with_a_reverse(), 1_000_000)
+
+    passed(draft, replace(CTX, now_us=10**10))
+
+    assert draft.payment.attention == "in_doubt"
+
+
+def test_an_operators_word_on_everything_that_is_open_calls_nobody():
+    draft = Draft(PAYMENT_ID, in_doubt_with_a_reverse(), 1_000_000)
+    draft.add(e.StatusAsserted(transaction_id="txn_2", status="failed", reason="r", by="op"))
+
+    passed(draft, replace(CTX, now_us=10**10))
+
+    assert draft.payment.attention is None

@@ -7,13 +7,18 @@ retryable=True, conclusive=False)`) from everything later (`Unknown`).
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
 from paygate_actors.card import SealedCard
 from paygate_actors.money import Money
-from paygate_actors.outcomes import Outcome
+from paygate_actors.outcomes import Outcome, Preparation, Unknown
+
+# Signed 64 bits are what the stores hold.
+MINOR_MAX: Final = 2**63 - 1
+
+Operation = Literal["prepare", "charge", "authorize", "capture", "void", "refund"]
 
 
 class SignatureInvalid(Exception):
@@ -25,9 +30,10 @@ class BodyInvalid(Exception):
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
-    """What is charged: a card (number and maybe CVV, sealed) or a wallet. Exactly one is set.
+    """What is charged: a card (number and maybe CVV, sealed), a wallet, or a provider's token.
 
-    `kind` is the request's `paymentMethod.type`, or `card` for a token.
+    Exactly one of the three is set. `kind` is the request's `paymentMethod.type`, or `card` for a
+    token of our vault. `provider_token` names what the provider itself keeps (hosted fields).
     """
 
     kind: str
@@ -36,12 +42,14 @@ class Instrument(Struct, frozen=True, kw_only=True):
     expiry_year: int | None = None
     holder_name: str | None = None
     wallet_id: str | None = None
+    provider_token: str | None = None
 
 
 class ChargeCall(Struct, frozen=True, kw_only=True):
     """Take the money at once (`capture`) or only hold it. `key` is ours, for life.
 
     The adapter sends `key` as the idempotency key and also as the provider's reference.
+    `prepared_id` is what `prepare` gave for the same call: the charge then only confirms it.
     """
 
     key: str
@@ -51,6 +59,7 @@ class ChargeCall(Struct, frozen=True, kw_only=True):
     description: str | None = None
     return_url: str | None = None
     customer_ip: str | None = None
+    prepared_id: str | None = None
 
 
 class FollowUpCall(Struct, frozen=True, kw_only=True):
@@ -83,12 +92,64 @@ class ProviderEvent(Struct, frozen=True, kw_only=True):
     at_us: int = 0
 
 
+class EventPage(Struct, frozen=True, kw_only=True):
+    """A bounded page of a provider's own list of events, in the provider's order.
+
+    `next_cursor` asks for the page after it; None: there is none. `unreadable` counts events of
+    the page that could not be read, so that nobody takes the page for the whole truth.
+    """
+
+    events: tuple[ProviderEvent, ...]
+    next_cursor: str | None = None
+    unreadable: int = 0
+
+
+class CurrencyTerms(Struct, frozen=True, kw_only=True):
+    """Which amounts of a currency a provider can represent, in our minor units (ISO 4217).
+
+    Nothing is rounded: an amount that is no whole multiple of `multiple_of` is not taken.
+    """
+
+    minor_min: int = 1
+    minor_max: int = MINOR_MAX
+    multiple_of: int = 1
+
+    def take(self, minor: int) -> bool:
+        """Tell whether the provider can represent this amount exactly."""
+        return self.minor_min <= minor <= self.minor_max and minor % self.multiple_of == 0
+
+
+class OperationTerms(Struct, frozen=True, kw_only=True):
+    """What holds for one operation where it differs from the rest.
+
+    `partial`: less than the whole is taken. `key_window_s`: how long the key is remembered; None:
+    the operation takes no key and is never re-sent by itself. `finds`: a look-up by our key shows
+    it, `find_lag_s` after it happened at the latest, in ordinary times.
+    """
+
+    partial: bool = True
+    key_window_s: float | None
+    key_length_max: int = 255
+    finds: bool = True
+    find_lag_s: float = 0.0
+
+
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What the provider can do, as its own documents say.
 
     `key_window_s`: how long it remembers an idempotency key: nothing is re-sent after that.
+    `key_length_max`: characters of our key that it takes.
     `find_lag_s`: how long a look-up may fail to see what happened.
+    `finds`, `find_sees`: whether `find` exists, and one sentence on what it can see and when.
     `ask_first_s`, `ask_max_s`: when the first look-up comes, and how far apart later ones are.
+    `asks_per_s`: how many look-ups a second it takes without complaint, beside the payments.
+    `void_window_s`: how long a captured charge can be voided, as a hint; 0: never; None: not said.
+    `steps`: 2 for a provider whose object is made before it is confirmed (`TwoStepProvider`).
+    `feeds`: it lists its events (`FeedingProvider`).
+    `takes_no_cvv`: a card without CVV may be charged, so a charge can be re-sent from the vault.
+    `provider_tokens`: it charges what it keeps itself, so no card number need pass through us.
+    `currencies`: None for all; `currency_terms` for those with rules of their own, and
+    `other_terms` for the rest. `operations`: only those that differ from what stands here.
     """
 
     deadline_s: float
@@ -96,10 +157,42 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     find_lag_s: float
     ask_first_s: float
     ask_max_s: float
+    asks_per_s: float = 50.0
     void_window_s: float | None = None
     partial_capture: bool = True
     partial_refund: bool = True
     currencies: frozenset[str] | None = None
+    key_length_max: int = 255
+    finds: bool = True
+    find_sees: str = ""
+    steps: Literal[1, 2] = 1
+    feeds: bool = False
+    takes_no_cvv: bool = True
+    three_d_secure: bool = True
+    provider_tokens: bool = False
+    currency_terms: Mapping[str, CurrencyTerms] = {}
+    other_terms: CurrencyTerms = CurrencyTerms()
+    operations: Mapping[Operation, OperationTerms] = {}
+
+    def terms(self, operation: Operation) -> OperationTerms:
+        """What holds for one operation."""
+        own = self.operations.get(operation)
+        if own is not None:
+            return own
+        partial = {"capture": self.partial_capture, "refund": self.partial_refund}
+        return OperationTerms(
+            partial=partial.get(operation, False),
+            key_window_s=self.key_window_s,
+            key_length_max=self.key_length_max,
+            finds=self.finds,
+            find_lag_s=self.find_lag_s,
+        )
+
+    def takes(self, amount: Money) -> bool:
+        """Tell whether the provider is a candidate for this amount: it can represent it exactly."""
+        if self.currencies is not None and amount.currency not in self.currencies:
+            return False
+        return self.currency_terms.get(amount.currency, self.other_terms).take(amount.minor)
 
 
 class Provider(Protocol):
@@ -153,4 +246,37 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Give the connections back. Idempotent."""
+        ...
+
+
+class TwoStepProvider(Provider, Protocol):
+    """A provider whose object is made first and confirmed then (`Capabilities.steps` is 2).
+
+    Whoever writes the object's id down in between can look at it and cancel it for good whatever
+    happens to the second step: nothing has to be concluded from silence.
+    """
+
+    async def prepare(self, call: ChargeCall) -> Preparation:
+        """Make the object that `charge` confirms; moves no money. The same call makes one.
+
+        A charge whose call has no `prepared_id` takes this step by itself, under a key derived
+        from the same one. A `Declined` of this step is never conclusive.
+        """
+        ...
+
+    async def find(self, key: str, provider_txn_id: str | None = None) -> Outcome:
+        """What became of the call with this key.
+
+        `provider_txn_id` is the prepared or charged object's, where it is known: it is read
+        itself then, with no lag. `Unknown("not_visible")` that names a `provider_txn_id` says that
+        the object is there and unconfirmed.
+        """
+        ...
+
+
+class FeedingProvider(Provider, Protocol):
+    """A provider that lists its events, so that a missed webhook is only a delay."""
+
+    async def events(self, *, since_us: int, cursor: str | None = None) -> EventPage | Unknown:
+        """One page of what happened since then (UTC microseconds), as webhooks would have told."""
         ...

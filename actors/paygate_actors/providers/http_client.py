@@ -54,12 +54,20 @@ Exchange = Answered | NotSent | Broken
 class HttpClient:
     """Keeps the connections to one provider; opens at the first call, on the loop of that call.
 
-    Follows no redirects, keeps no cookies, heeds no proxy of the environment.
+    Follows no redirects, keeps no cookies, heeds no proxy of the environment. An answer over
+    `answer_bytes_max` is garbage.
     """
 
-    def __init__(self, base_url: str, *, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connections_max: int = CONNECTIONS_MAX,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._connections_max = connections_max
+        self._answer_bytes_max = answer_bytes_max
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -121,9 +129,9 @@ class HttpClient:
             allow_redirects=False,
             trace_request_ctx=flight,
         ) as response:
-            content = await _read(response.content)
+            content = await _read(response.content, self._answer_bytes_max)
             if content is None:
-                return Broken(reason="garbage", detail=f"over {ANSWER_BYTES_MAX} bytes")
+                return Broken(reason="garbage", detail=f"over {self._answer_bytes_max} bytes")
             return Answered(
                 status=response.status,
                 body=content,
@@ -161,13 +169,13 @@ class _Content(Protocol):
     async def read(self, n: int = -1) -> bytes: ...
 
 
-async def _read(content: _Content) -> bytes | None:
+async def _read(content: _Content, bytes_max: int) -> bytes | None:
     chunks: list[bytes] = []
     size = 0
-    while chunk := await content.read(ANSWER_BYTES_MAX + 1):
+    while chunk := await content.read(bytes_max + 1):
         chunks.append(chunk)
         size += len(chunk)
-        if size > ANSWER_BYTES_MAX:
+        if size > bytes_max:
             return None
     return b"".join(chunks)
 

@@ -101,6 +101,7 @@ class SandboxProvider:
             find_lag_s=2.0,
             ask_first_s=0.5,
             ask_max_s=5.0,
+            asks_per_s=500.0,
             void_window_s=void_window_s,
         )
         self._url = url.rstrip("/")

@@ -33,12 +33,19 @@ class Charge(Struct, kw_only=True):
     expires_at_s: float | None = None
     busy: bool = False
     own_doing: bool = False
+    dispute: Literal["open", "won", "lost"] | None = None
+    disputed_minor: int = 0
+
+    @property
+    def taken_back_minor(self) -> int:
+        """What a dispute took back, for good or for now."""
+        return self.disputed_minor if self.dispute in ("open", "lost") else 0
 
     @property
     def kept_minor(self) -> int:
         """What the payer is out of pocket by: captured and not given back."""
         taken = self.captured_minor if self.status == "captured" else 0
-        return taken - self.refunded_minor
+        return taken - self.refunded_minor - self.taken_back_minor
 
     @property
     def live(self) -> bool:
@@ -88,6 +95,10 @@ class Books:
         found = self._newest.get(key)
         return None if found is None or now_s - found.at_s > KEY_WINDOW_S else found
 
+    def ever(self, key: str) -> bool:
+        """Whether anything was ever asked for under this key."""
+        return key in self._newest
+
     def visible(self, key: str, now_s: float) -> Operation | None:
         """What a look-up finds."""
         found = self._newest.get(key)
@@ -116,6 +127,8 @@ def refusal(
         case "refund":
             if charge.status != "captured":
                 return "not_captured"
+            if charge.taken_back_minor:
+                return "charge_disputed"
             left = charge.captured_minor - charge.refunded_minor - charge.refunding_minor
             return None if 0 < amount_minor <= left else "amount_too_large"
         case "void":
@@ -129,6 +142,8 @@ def _void_refusal(charge: Charge, *, now_s: float, void_window_s: float) -> str 
         return None
     if charge.refunding_minor:
         return "operation_pending"
+    if charge.taken_back_minor:
+        return "charge_disputed"
     if charge.refunded_minor:
         return "charge_refunded"
     return "already_settled" if now_s - charge.captured_at_s > void_window_s else None

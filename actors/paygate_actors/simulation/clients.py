@@ -6,58 +6,45 @@ with the same key, as a careful client does. It knows the gateway by its door al
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from paygate_actors.card import SealedCard
-from paygate_actors.messages import (
-    Caller,
-    CapturePayment,
-    CardMethod,
-    Method,
-    PaymentReply,
-    PaymentView,
-    ProcessPayment,
-    RefundPayment,
-    Refusal,
-    ReversePayment,
-    ReviewPayment,
-    TransactionReply,
-    WalletMethod,
-)
+from paygate_actors.messages import Caller, ProcessPayment
 from paygate_actors.money import Money
+from paygate_actors.simulation.doors import (
+    AGAIN,
+    SPOILS,
+    CheckFraud,
+    Heard,
+    ListPayments,
+    Operation,
+    PageHeard,
+    PaymentHeard,
+    ReadPayment,
+    Refused,
+    ScoreHeard,
+    SpoiltRequest,
+    TransactionHeard,
+    Wish,
+)
 from paygate_actors.simulation.faults import Dice, Options, seeded
 from paygate_actors.simulation.ledger import KEY_LIFE_US
 from paygate_actors.simulation.tracing import Trace, Violation
+from paygate_actors.simulation.wishes import Market, Wishes
 from paygate_engine.simulation import Killed
 
-OPERATOR: Final = Caller(role="operator", merchant="", key_id="key_operator")
 # A client that hears nothing for this long was forgotten: every ask has a deadline before that.
 SILENCE_S: Final = 300.0
 # Careful clients repeat for hours; this many times at a growing distance is more than a day.
 REPEATS_MAX: Final = 60
 REPEAT_S_MAX: Final = 3_600.0
 KEY_LIFE_S: Final = KEY_LIFE_US / 1_000_000
-# Over this sum a person has to look first.
-LARGE_MINOR: Final = 500_000
+# A merchant of a simulated world has a few dozen payments: more pages than this are a circle.
+PAGES_MAX: Final = 1_000
 
-_METHODS: Final = (
-    "4242424242424242",
-    "4242424242424242",
-    "4242424242424242",
-    "4000000000000002",
-    "4000000000009995",
-    "4000000000000119",
-    "4000002760003184",
-    "wallet_ok",
-    "wallet_declined",
-)
-_AGAIN: Final = frozenset({"outcome_unknown", "overloaded", "not_ready"})
-
-Command = ProcessPayment | CapturePayment | RefundPayment | ReversePayment
-Reply = PaymentReply | TransactionReply | Refusal
-Door = Callable[[str, Any], Awaitable[Any]]
+Ask = Callable[[Wish], Awaitable[Heard]]
+HeardT = TypeVar("HeardT", PaymentHeard, PageHeard, ScoreHeard)
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,22 +57,33 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client:
-    """One merchant's client. `door(verb, command)` asks the gateway; it raises `Killed`."""
+    """One merchant's client. `ask` reaches the gateway; it raises `Killed`.
+
+    `spoils`: what it sends is read, so that it may send what is no request.
+    """
 
     def __init__(
-        self, number: int, *, options: Options, door: Door, dice: Dice, trace: Trace
+        self,
+        number: int,
+        *,
+        options: Options,
+        ask: Ask,
+        spoils: bool,
+        market: Market,
+        dice: Dice,
+        trace: Trace,
     ) -> None:
         self.rng = seeded(options.seed, f"client {number}")
-        # Merchants have several clients each, so that keys of one merchant meet.
-        self.caller = Caller(role="merchant", merchant=f"m{number % 7}", key_id=f"key_{number}")
+        self.caller = caller_of(number)
         self.promises: list[Promise] = []
-        self.refused = 0
-        self._number = number
+        self._name = f"client {number} of {self.caller.merchant}"
         self._options = options
-        self._door = door
+        self._ask_gateway = ask
+        self._spoils = spoils
+        self._market = market
         self._dice = dice
         self._trace = trace
-        self._keys = 0
+        self._wishes = Wishes(number, self.caller, rng=self.rng, market=market)
         self._held: dict[tuple[str, str, str], tuple[str, float]] = {}
 
     async def run(self) -> None:
@@ -95,52 +93,59 @@ class Client:
             await self._one_payment()
 
     async def _one_payment(self) -> None:
-        command = self._process()
-        replies = await asyncio.gather(
-            *(self._careful("process", command) for _ in range(self.rng.choice((1, 1, 1, 2, 3))))
-        )
-        views = [reply.payment for reply in replies if isinstance(reply, PaymentReply)]
-        if command.idempotency_key is not None and self.rng.random() < 0.2:  # noqa: PLR2004
-            await self._mutated(command, answered=bool(views))
-        if not views:
+        wish = self._wishes.payment()
+        if self._spoils and self._dice.strikes("request_spoilt"):
+            await self._spoil(wish)
+        copies = self.rng.choice((1, 1, 1, 2, 3))
+        heard = await asyncio.gather(*(self._careful(wish) for _ in range(copies)))
+        found = [each for each in heard if isinstance(each, PaymentHeard)]
+        if wish.idempotency_key is not None and self.rng.random() < 0.2:  # noqa: PLR2004
+            await self._mutated(wish, answered=bool(found))
+        if not found:
             return
-        payment_id = views[0].id
+        payment_id = found[0].id
         for _ in range(self.rng.randint(0, 3)):
             await asyncio.sleep(self.rng.choice((0.01, 1.0, 60.0)) * self.rng.random())
-            await self._follow_up(command, payment_id)
+            await self._follow_up(wish, payment_id)
 
-    async def _follow_up(self, command: ProcessPayment, payment_id: str) -> None:
+    async def _follow_up(self, made: ProcessPayment, payment_id: str) -> None:
         chance = self.rng.random()
-        if chance < 0.25:  # noqa: PLR2004 - the shares of what clients do
+        if chance < 0.15:  # noqa: PLR2004 - the shares of what clients do
             await self._read(payment_id)
-        elif chance < 0.4 and command.capture_method == "manual":  # noqa: PLR2004
-            await self._careful("capture", self._capture(command, payment_id))
+        elif chance < 0.2:  # noqa: PLR2004
+            await self._walk()
+        elif chance < 0.25:  # noqa: PLR2004
+            await self._ask_price()
+        elif chance < 0.3:  # noqa: PLR2004
+            await self._order_again(made)
+        elif chance < 0.4 and made.capture_method == "manual":  # noqa: PLR2004
+            await self._careful(self._wishes.capture(made, payment_id))
         elif chance < 0.85:  # noqa: PLR2004
-            refunds = [self._refund(command, payment_id) for _ in range(self.rng.randint(1, 4))]
+            refunds = [self._wishes.refund(made, payment_id) for _ in range(self.rng.randint(1, 4))]
             if self.rng.random() < 0.3:  # noqa: PLR2004
                 refunds.append(refunds[0])
-            await asyncio.gather(*(self._careful("refund", each) for each in refunds))
+            await asyncio.gather(*(self._careful(each) for each in refunds))
         else:
-            await self._careful("reverse", self._reverse(payment_id))
+            await self._careful(self._wishes.reverse(payment_id))
 
     # ------------------------------------------------------------------ asking
 
-    async def _careful(self, verb: str, command: Command) -> Reply | None:
+    async def _careful(self, wish: ProcessPayment | Operation) -> Heard | None:
         """Ask until there is an answer; without a key only once."""
+        safe_to_repeat = wish.idempotency_key is not None or _has_order(wish)
         for attempt in range(REPEATS_MAX):
-            reply = await self._ask(verb, command)
-            again = reply is None or (isinstance(reply, Refusal) and reply.code in _AGAIN)
-            if not again:
-                return reply
-            safe = isinstance(reply, Refusal) and reply.code != "outcome_unknown"
-            if command.idempotency_key is None and not safe:
+            heard = await self._ask(wish)
+            if heard is not None and not _again(heard):
+                return heard
+            untouched = isinstance(heard, Refused) and heard.code != "outcome_unknown"
+            if not safe_to_repeat and not untouched:
                 return None
             await asyncio.sleep(min(REPEAT_S_MAX, 2.0**attempt) * (0.5 + self.rng.random()))
-        raise Violation("a client is served in the end", f"{verb} was never answered")
+        raise Violation("a client is served in the end", f"{_verb(wish)} was never answered")
 
-    async def _ask(self, verb: str, command: Command) -> Reply | None:
+    async def _ask(self, wish: ProcessPayment | Operation) -> Heard | None:
         """One request; None where nothing came back."""
-        asked = asyncio.ensure_future(self._door(verb, command))
+        asked = asyncio.ensure_future(self._ask_gateway(wish))
         patience_s = SILENCE_S
         hangs_up = self._dice.strikes("disconnect")
         if hangs_up:
@@ -149,37 +154,54 @@ class Client:
         if not done:
             asked.cancel()
             if not hangs_up:
-                raise Violation("every request is answered in time", f"{verb} by {self.name}")
+                raise Violation("every request is answered in time", f"{_verb(wish)}, {self._name}")
             return None
         try:
-            reply = asked.result()
+            heard = asked.result()
         except Killed:
             return None
-        self._heard(verb, command, reply)
-        return reply
+        self._heard(wish, heard)
+        return heard
 
-    @property
-    def name(self) -> str:
-        """How the story calls it."""
-        return f"client {self._number} of {self.caller.merchant}"
+    async def _look(self, wish: Wish, kind: type[HeardT]) -> HeardT | None:
+        """Ask for something that moves nothing; None where nothing came back."""
+        try:
+            heard = await self._ask_gateway(wish)
+        except Killed:
+            return None
+        if isinstance(heard, kind):
+            return heard
+        if not _again(heard):
+            raise Violation("an honest request is served", f"{_verb(wish)}: {heard}")
+        return None
 
-    def _heard(self, verb: str, command: Command, reply: Reply) -> None:
-        match reply:
-            case Refusal():
-                self.refused += 1
-                about = getattr(command, "payment_id", "nobody's")
-                self._trace.note(f"{self.name} hears of its {verb}: {reply.code}", about=about)
-            case PaymentReply():
-                self._promised(verb, command, reply.payment.id, None, reply.payment.amount_minor)
-            case TransactionReply():
-                txn = reply.transaction
-                self._promised(verb, command, txn.payment_id, txn.id, txn.amount_minor)
+    def _heard(self, wish: ProcessPayment | Operation, heard: Heard) -> None:
+        verb = _verb(wish)
+        match heard:
+            case Refused(code=code):
+                about = "nobody's" if isinstance(wish, ProcessPayment) else wish.payment_id
+                self._trace.note(f"{self._name} hears of its {verb}: {code}", about=about)
+                if isinstance(wish, ProcessPayment) and code not in AGAIN and code != "no_provider":
+                    raise Violation("an honest request is served", f"{verb}: {code}")
+            case PaymentHeard():
+                if isinstance(wish, ProcessPayment) and heard.amount_minor != wish.amount.minor:
+                    raise Violation(
+                        "a payment is of the amount that was asked for",
+                        f"{heard.amount_minor} instead of {wish.amount.minor}",
+                        subject=heard.id,
+                    )
+                self._market.saw(self.caller.merchant, heard.id, heard.token)
+                self._promised(wish, heard.id, None, heard.amount_minor)
+            case TransactionHeard():
+                self._promised(wish, heard.payment_id, heard.id, heard.amount_minor)
+            case _:
+                raise Violation("an answer is what was asked for", f"{verb}: {heard}")
 
     def _promised(
-        self, verb: str, command: Command, payment_id: str, txn_id: str | None, minor: int
+        self, wish: ProcessPayment | Operation, payment_id: str, txn_id: str | None, minor: int
     ) -> None:
-        named = txn_id or payment_id
-        self._trace.note(f"{self.name} hears of its {verb}: {named}", about=payment_id)
+        named, verb = txn_id or payment_id, _verb(wish)
+        self._trace.note(f"{self._name} hears of its {verb}: {named}", about=payment_id)
         self.promises.append(
             Promise(
                 payment_id=payment_id,
@@ -188,9 +210,10 @@ class Client:
                 amount_minor=minor,
             )
         )
-        if command.idempotency_key is None:
+        if wish.idempotency_key is None:
             return
-        place = (verb, getattr(command, "payment_id", ""), command.idempotency_key)
+        path = "" if isinstance(wish, ProcessPayment) else wish.payment_id
+        place = (verb, path, wish.idempotency_key)
         now_s = asyncio.get_running_loop().time()
         held, since_s = self._held.setdefault(place, (named, now_s))
         if held != named and now_s - since_s < KEY_LIFE_S:
@@ -198,83 +221,104 @@ class Client:
                 "a key answers with the same thing", f"{held}, then {named}", subject=payment_id
             )
 
-    async def _mutated(self, command: ProcessPayment, *, answered: bool) -> None:
+    # ------------------------------------------------------------------ what must not work
+
+    async def _mutated(self, wish: ProcessPayment, *, answered: bool) -> None:
         """The same key for another sum must be refused, where the first was taken."""
-        other = msgspec.structs.replace(
-            command, amount=Money(command.amount.minor + 1, command.amount.currency)
-        )
-        reply = await self._ask("process", other)
-        if not answered or reply is None:
+        amount = Money(wish.amount.minor + 1, wish.amount.currency)
+        other = msgspec.structs.replace(wish, amount=amount)
+        heard = await self._refusal(other)
+        if not answered or heard is None or heard in AGAIN | {"idempotency_key_reused"}:
             return
-        if isinstance(reply, Refusal) and reply.code in _AGAIN | {"idempotency_key_reused"}:
+        raise Violation("a key binds its request", f"{self._name} got {heard}")
+
+    async def _spoil(self, wish: ProcessPayment) -> None:
+        """What is no request makes nothing, and claims no key: `wish` has the same one."""
+        foreign = self._wishes.stolen() if self.rng.random() < 0.2 else None  # noqa: PLR2004
+        if foreign is not None:
+            heard = await self._refusal(foreign)
+            if heard is not None and heard not in AGAIN | {"validation_failed"}:
+                raise Violation("a token is its merchant's", f"{self._name} got {heard}")
             return
-        raise Violation("a key binds its request", f"{self.name} got {type(reply).__name__}")
+        nothing = self._wishes.nothing(wish.idempotency_key)
+        await self._refusal(SpoiltRequest(command=nothing, spoil=self.rng.choice(SPOILS)))
+
+    async def _refusal(self, wish: Wish) -> str | None:
+        """The code of a refusal, `taken` where there was none; None where nothing came back."""
+        try:
+            heard = await self._ask_gateway(wish)
+        except Killed:
+            return None
+        return heard.code if isinstance(heard, Refused) else "taken"
+
+    # ------------------------------------------------------------------ looking
 
     async def _read(self, payment_id: str) -> None:
-        try:
-            view: PaymentView | Refusal = await self._door("payment", (self.caller, payment_id))
-        except Killed:
+        await self._look(ReadPayment(caller=self.caller, payment_id=payment_id), PaymentHeard)
+
+    async def _walk(self) -> None:
+        """Read the whole list while others pay: all that was there is on it, once, and ours."""
+        merchant = self.caller.merchant
+        known = set(self._market.made.get(merchant, ()))
+        found: list[str] = []
+        limit, cursor = self.rng.randint(1, 5), None
+        for _ in range(PAGES_MAX):
+            wish = ListPayments(caller=self.caller, cursor=cursor, limit=limit)
+            page = await self._look(wish, PageHeard)
+            if page is None:
+                return
+            found += page.ids
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        check_list(found, known, self._market, merchant)
+
+    async def _ask_price(self) -> None:
+        await self._look(CheckFraud(command=self._wishes.nothing(None)), ScoreHeard)
+
+    async def _order_again(self, made: ProcessPayment) -> None:
+        """An order that failed may be paid anew; one that did not is the same payment."""
+        if not _has_order(made):
             return
-        if isinstance(view, Refusal) and view.code != "not_ready":
-            raise Violation("what was acknowledged is found", view.code, subject=payment_id)
-
-    # ------------------------------------------------------------------ commands
-
-    def _key(self) -> str | None:
-        self._keys += 1
-        return f"k{self._number}-{self._keys}" if self.rng.random() < 0.9 else None  # noqa: PLR2004
-
-    def _process(self) -> ProcessPayment:
-        chosen = self.rng.choice(_METHODS)
-        large = self.rng.random() < 0.1  # noqa: PLR2004 - one in ten is for a person to look at
-        minor = self.rng.randint(100, 20_000) + (LARGE_MINOR if large else 0)
-        return ProcessPayment(
-            caller=self.caller,
-            amount=Money(minor, "USD"),
-            method=_method(chosen),
-            idempotency_key=self._key(),
-            capture_method=self.rng.choice(("automatic", "automatic", "manual")),
-        )
-
-    def _capture(self, command: ProcessPayment, payment_id: str) -> CapturePayment:
-        part = self.rng.choice((None, None, command.amount.minor // 2))
-        return CapturePayment(
-            caller=self.caller,
-            payment_id=payment_id,
-            amount_minor=part,
-            idempotency_key=self._key(),
-        )
-
-    def _refund(self, command: ProcessPayment, payment_id: str) -> RefundPayment:
-        part = self.rng.choice((None, command.amount.minor // 2, command.amount.minor // 3))
-        return RefundPayment(
-            caller=self.caller,
-            payment_id=payment_id,
-            amount_minor=part,
-            idempotency_key=self._key(),
-        )
-
-    def _reverse(self, payment_id: str) -> ReversePayment:
-        return ReversePayment(
-            caller=self.caller,
-            payment_id=payment_id,
-            or_refund=self.rng.random() < 0.5,  # noqa: PLR2004 - a coin
-            idempotency_key=self._key(),
-        )
+        first = await self._careful(made)
+        await asyncio.sleep(60.0 * self.rng.random())
+        if not isinstance(first, PaymentHeard):
+            return
+        seen = await self._look(ReadPayment(caller=self.caller, payment_id=first.id), PaymentHeard)
+        second = await self._careful(made)
+        if seen is None or not isinstance(second, PaymentHeard):
+            return
+        if seen.status in ("failed", "cancelled") and seen.over and second.id == seen.id:
+            raise Violation("an order that failed may be paid again", seen.status, subject=seen.id)
 
 
-def decision(payment_id: str, *, approve: bool) -> ReviewPayment:
-    """What a person decides about held funds."""
-    return ReviewPayment(
-        caller=OPERATOR,
-        payment_id=payment_id,
-        decision="approve" if approve else "decline",
-        note="simulated",
-    )
+def caller_of(number: int) -> Caller:
+    """Merchants have several clients each, so that keys of one merchant meet."""
+    return Caller(role="merchant", merchant=f"m{number % 7}", key_id=f"key_{number}")
 
 
-def _method(chosen: str) -> Method:
-    if chosen.startswith("wallet"):
-        return WalletMethod(wallet_id=chosen)
-    card = SealedCard(chosen, "123")
-    return CardMethod(kind="card", card=card, expiry_month=12, expiry_year=2040)
+def check_list(found: list[str], known: set[str], market: Market, merchant: str) -> None:
+    """Hold a list that was read to its end against what was known before. Raises `Violation`."""
+    twice = {each for each in found if found.count(each) > 1}
+    missing = known - set(found)
+    foreign = {
+        each
+        for other, made in market.made.items()
+        if other != merchant
+        for each in made.intersection(found)
+    }
+    for wrong, said in ((twice, "twice"), (missing, "missing"), (foreign, "another's")):
+        if wrong:
+            raise Violation("a list has each payment once", f"{said}: {min(wrong)}")
+
+
+def _again(heard: Heard) -> bool:
+    return isinstance(heard, Refused) and heard.code in AGAIN
+
+
+def _has_order(wish: Wish) -> bool:
+    return isinstance(wish, ProcessPayment) and "orderID" in wish.metadata
+
+
+def _verb(wish: Wish) -> str:
+    return type(wish).__name__

@@ -27,12 +27,15 @@ Fault = Literal[
     "provider_refund",  # it refunds by itself
     "find_lag",  # a look-up does not see for minutes what was done
     "find_fails",
+    "disputed",  # the payer wants the money back, and gets it, or not, or not for good
+    "link_stopped",  # nothing gets through one way for minutes; then all of it, at once
     # webhooks
     "webhook_dropped",
     "webhook_late",
     "webhook_doubled",
     "webhook_bare",  # it names the provider's transaction and nothing else
     "webhook_early",  # before the reply to the call that it speaks of
+    "webhook_forged",  # somebody else sends one
     # the disk
     "slow_sync",
     "disk_full",
@@ -47,11 +50,18 @@ Fault = Literal[
     "clock_jump",
     # the clients
     "disconnect",
+    "request_spoilt",  # what they send is no request, or not theirs to make
+    # people
+    "desk_used",  # an operator asks again, marks as not charged, or as seen
+    "status_set",  # an operator says how a transaction ended, whatever the provider says
 ]
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 
 # Chances of each fault at each occasion: from a quiet day to a day on which little works.
 _INTENSITIES: Final = (0.02, 0.05, 0.1, 0.2)
+# Three quiet days cost as much as all that came before: one world in eight rests for longer than
+# any hold, key or window lasts.
+_QUIET_HOURS: Final = (1, 1, 1, 1, 1, 1, 1, 72)
 CLIENTS_MIN: Final = 5
 CLIENTS_MAX: Final = 50
 HOURS: Final = 72
@@ -61,6 +71,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """Everything that a seed decides before the world begins.
 
     `calm_s`: how long faults happen. `hours`: how long the world may take to come to rest.
+    `quiet_hours`: how long it must stay there.
     """
 
     seed: int
@@ -69,6 +80,7 @@ class Options(Struct, frozen=True, kw_only=True):
     clients: int
     calm_s: float
     hours: float
+    quiet_hours: int
     void_window_s: int
 
 
@@ -92,6 +104,7 @@ def options_of(
         clients=clients,
         calm_s=rng.choice((30.0, 120.0, 600.0)),
         hours=hours,
+        quiet_hours=rng.choice(_QUIET_HOURS),
         void_window_s=rng.choice((60, 3_600, 86_400)),
     )
 

@@ -14,6 +14,9 @@ from paygate_actors.record import Payment, Txn
 from paygate_actors.simulation.books import Charge, Operation
 from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_actors.simulation.tracing import Trace, Violation
+from paygate_actors.simulation.wishes import NEVER
+from paygate_actors.sums import in_doubt, left_to_refund
+from paygate_actors.telling import told
 from paygate_actors.views import payment_view, transaction_view
 from paygate_engine.stores.base import AuditRow, Document, Event, Unit
 
@@ -21,6 +24,8 @@ _VERB_OF_PATH = {"captures": "capture", "voids": "void", "refunds": "refund"}
 # A key stands for a day; less what the gateway's clock may be ahead.
 KEY_LIFE_US = 20 * 3_600 * 1_000_000
 _OVER = ("failed", "cancelled")
+# The ids of events that no provider sent begin so.
+FORGED = "evt_forged_"
 # Whole card numbers of the clients: none of them may ever be written.
 CARDS = (
     b"4242424242424242",
@@ -45,6 +50,7 @@ class Ledger:
         self._intents: dict[str, e.CallStarted] = {}
         self._payment_of: dict[str, str] = {}
         self._made: dict[str, Event] = {}
+        self._orders: dict[str, Event] = {}
 
     # ------------------------------------------------------------------ commits
 
@@ -57,6 +63,7 @@ class Ledger:
                 self._fold(event)
             for item in unit.items:
                 if item.queue == INBOX:
+                    self._check_origin(item.id)
                     self.received.add(item.id)
             for done in unit.done:
                 self.done.add(done.id)
@@ -78,10 +85,11 @@ class Ledger:
         self.events += 1
         self.newest = event.stream
         about = event.stream
-        self._trace.note(f"recorded: {_told(recorded)}", about=about, detail=event.body)
+        words = told(recorded, currency=after.created.currency)
+        self._trace.note(f"recorded: {words}", about=about, detail=event.body)
         match recorded:
-            case e.PaymentCreated(key=e.RequestKey(derived=False) as key):
-                self._check_key(key.name, event)
+            case e.PaymentCreated():
+                self._check_created(recorded, event)
             case e.TransactionOpened(key=e.RequestKey() as key):
                 self._check_key(f"{event.stream} {recorded.type} {key.name}", event)
             case _:
@@ -90,12 +98,67 @@ class Ledger:
             self._check_intent(after, recorded)
             self._intents[recorded.key] = recorded
             self._payment_of[recorded.key] = event.stream
+        if isinstance(recorded, e.StatusAsserted) and before is not None:
+            self._check_room(before, after)
         if before is not None and before.status in _OVER and after.status != before.status:
             raise Violation(
                 "a final payment stays as it is",
                 f"{before.status} became {after.status}",
                 subject=about,
             )
+
+    def _check_origin(self, item_id: str) -> None:
+        if FORGED in item_id:
+            raise Violation("a forged webhook leaves nothing behind", item_id)
+
+    def _check_created(self, created: e.PaymentCreated, event: Event) -> None:
+        if created.metadata.get("orderID", "").startswith(NEVER):
+            raise Violation(
+                "what was refused, or only asked about, makes nothing",
+                str(created.metadata),
+                subject=event.stream,
+            )
+        key = created.key
+        if key is None:
+            return
+        if key.derived:
+            self._check_order(key.name, event)
+        else:
+            self._check_key(key.name, event)
+
+    def _check_order(self, name: str, event: Event) -> None:
+        """An order without a key is paid once, unless its payment is over and took nothing."""
+        first = self._orders.get(name)
+        self._orders[name] = event
+        if first is None or event.at_us - first.at_us >= KEY_LIFE_US:
+            return
+        earlier = self.payments[first.stream]
+        if earlier.status not in _OVER or in_doubt(earlier):
+            raise Violation(
+                "an order is paid once",
+                f"{first.stream} is {earlier.status}",
+                subject=event.stream,
+            )
+
+    def _check_room(self, before: Payment, after: Payment) -> None:
+        if left_to_refund(after) > left_to_refund(before):
+            raise Violation(
+                "a forced status frees nothing",
+                f"{left_to_refund(before)} was left, and is {left_to_refund(after)}",
+                subject=after.id,
+            )
+
+    def _check_disputes(self, payment: Payment) -> None:
+        """A charge is under one dispute at a time, open or lost, whatever was told how often."""
+        standing: dict[tuple[str | None, str | None], int] = {}
+        for txn in payment.txns:
+            place = (txn.provider, txn.provider_txn_id)
+            if txn.type == "chargeback" and txn.status in ("pending", "success"):
+                standing[place] = standing.get(place, 0) + 1
+            elif txn.type == "chargeback_reversal":
+                standing[place] = standing.get(place, 0) - 1
+        if any(count > 1 for count in standing.values()):
+            raise Violation("a dispute is booked once", str(standing), subject=payment.id)
 
     def _check_key(self, name: str, event: Event) -> None:
         """Whoever repeats a request with its key within a day gets what the first one made."""
@@ -140,6 +203,7 @@ class Ledger:
         main = documents.get((PAYMENT, payment.id))
         if main is None or read_payment(main) != payment_view(payment):
             raise Violation("the events fold to the projection", _kinds(unit), subject=payment.id)
+        self._check_disputes(payment)
         for txn in payment.txns:
             self._check_transaction(payment, txn, documents.get((TRANSACTION, txn.id)))
         over = payment.status in _OVER and (before is None or before.status != payment.status)
@@ -228,28 +292,3 @@ def _reserved(txns: Sequence[Txn]) -> int:
 
 def _kinds(unit: Unit) -> str:
     return ", ".join(event.kind for event in unit.events) or "no events"
-
-
-def _told(event: e.PaymentEvent) -> str:
-    """One event in plain words."""
-    match event:
-        case e.PaymentCreated():
-            return f"accepted {event.amount_minor} {event.currency}, {event.capture_method}"
-        case e.CallStarted():
-            return f"will {event.verb} {event.amount_minor} at {event.provider} under {event.key}"
-        case e.CallInDoubt():
-            return f"{event.key} is in doubt: {event.reason}"
-        case e.CallApproved():
-            return f"{event.key} was done: {event.amount_minor} {event.currency}"
-        case e.CallDeclined():
-            return f"{event.key} was declined: {event.failure.code}"
-        case e.Moved():
-            return f"the payment is {event.fact}"
-        case e.TransactionOpened():
-            return f"{event.type} of {event.amount_minor} by {event.by} opened as {event.id}"
-        case e.TransactionSettled():
-            return f"{event.id} is {event.status}"
-        case e.AttentionRaised():
-            return f"a person is called: {event.code}"
-        case _:
-            return e.public_name(event).replace("_", " ")

@@ -9,9 +9,10 @@ from typing import Any, Final
 import msgspec
 from standardwebhooks import Webhook
 
-from paygate_actors.messages import Refusal
 from paygate_actors.simulation.books import Charge, Operation
+from paygate_actors.simulation.doors import Heard, Notice, Received, Refused
 from paygate_actors.simulation.faults import Dice
+from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.tracing import Trace
 from paygate_engine.simulation import EPOCH_US, Killed
 
@@ -21,9 +22,10 @@ SECRET: Final = "whsec_" + base64.b64encode(b"simulated webhooks are signed").de
 REPEATS_S: Final = (1.0, 5.0, 60.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0, 72_000.0)
 _DELAY_S: Final = (0.05, 1.5)
 _LATE_S: Final = (2.0, 1_200.0)
+_EPOCH: Final = datetime.fromtimestamp(EPOCH_US // 1_000_000, UTC)
 
-# (provider, headers, body) -> None once it is durable.
-Post = Callable[[str, dict[str, str], bytes], Awaitable[Refusal | None]]
+# Raises `Killed` where nobody answers.
+Post = Callable[[Notice], Awaitable[Heard]]
 
 
 class Notices:
@@ -35,6 +37,7 @@ class Notices:
         *,
         dice: Dice,
         trace: Trace,
+        link: Link,
         post: Post,
         spawn: Callable[[Coroutine[Any, Any, None]], Any],
     ) -> None:
@@ -44,6 +47,7 @@ class Notices:
         self._provider = provider
         self._dice = dice
         self._trace = trace
+        self._link = link
         self._post = post
         self._spawn = spawn
         self._webhook = Webhook(SECRET)
@@ -56,8 +60,9 @@ class Notices:
         details: dict[str, object],
         *,
         sure: bool = False,
+        about: str | None = None,
     ) -> None:
-        """Say what happened; without an operation the provider did it by itself.
+        """Say what happened to what has this id; without an operation nobody asked for it.
 
         What nobody will ask about (`sure`) is told until it is heard: were that lost, only a
         settlement file could tell.
@@ -83,9 +88,9 @@ class Notices:
         body = {
             "providerID": self._provider,
             "eventType": event_type,
-            "transactionID": self._subject(operation, charge, event_id),
+            "transactionID": about or self._subject(operation, charge, event_id),
             "data": data,
-            "timestamp": self._now().isoformat(),
+            "timestamp": moment(_now_s()).isoformat(),
         }
         content = msgspec.json.encode(body)
         delay_s = dice.between(*(_LATE_S if dice.strikes("webhook_late") else _DELAY_S))
@@ -103,6 +108,7 @@ class Notices:
         try:
             await asyncio.sleep(delay_s)
             for wait_s in REPEATS_S:
+                await self._link.passable.wait()
                 if await self._acknowledged(event_id, event_type, body, about):
                     return
                 await asyncio.sleep(wait_s)
@@ -110,28 +116,38 @@ class Notices:
             self.under_way -= 1
 
     async def _acknowledged(self, event_id: str, event_type: str, body: bytes, about: str) -> bool:
-        now = self._now()
-        headers = {
-            "webhook-id": event_id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._webhook.sign(event_id, now, body.decode()),
-        }
+        notice = signed(self._provider, event_id, body, now=moment(_now_s()), webhook=self._webhook)
         try:
-            refusal = await self._post(self._provider, headers, body)
+            heard = await self._post(notice)
         except Killed:
             return False
-        said = "acknowledged" if refusal is None else refusal.code
+        said = heard.code if isinstance(heard, Refused) else "acknowledged"
         self._trace.note(f"webhook {event_type} of {self._provider}: {said}", about=about)
-        if refusal is None:
+        if isinstance(heard, Received):
             self.acknowledged.add(f"{self._provider}/{event_id}")
-        return refusal is None
+            return True
+        return False
 
     def _subject(self, operation: Operation | None, charge: Charge, event_id: str) -> str:
         if operation is None:
             return f"re_{event_id}"
         return operation.txn_id or charge.id
 
-    def _now(self) -> datetime:
-        seconds = asyncio.get_running_loop().time()
-        epoch = datetime.fromtimestamp(EPOCH_US // 1_000_000, UTC)
-        return epoch + timedelta(microseconds=round(seconds * 1_000_000))
+
+def signed(provider: str, event_id: str, body: bytes, *, now: datetime, webhook: Webhook) -> Notice:
+    """A webhook as it goes out."""
+    headers = {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": webhook.sign(event_id, now, body.decode()),
+    }
+    return Notice(provider=provider, headers=headers, body=body)
+
+
+def moment(seconds: float) -> datetime:
+    """The true time, so many virtual seconds after the beginning."""
+    return _EPOCH + timedelta(microseconds=round(seconds * 1_000_000))
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -5,22 +5,37 @@ minor unit; what was promised to anybody is found; every event is where the chai
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.inbox import read_stored
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment
-from paygate_actors.record import Payment
+from paygate_actors.record import Call, Payment
 from paygate_actors.simulation.books import Charge
 from paygate_actors.simulation.clients import Promise
 from paygate_actors.simulation.ledger import Ledger
 from paygate_actors.simulation.notices import Notices
 from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_actors.simulation.tracing import Violation
+from paygate_actors.sums import disputed
 from paygate_actors.views import payment_view
 from paygate_engine import chain
 from paygate_engine.stores.base import PAGE_MAX, Item, Query
 from paygate_engine.stores.memory import MemoryStore
+
+Providers = Mapping[str, SimulatedProvider]
+
+# What a person is told of, and need not decide: nothing else may rest on it.
+_TOLD: Final = frozenset(
+    {
+        "disputed",
+        "refunded_by_provider",
+        "captured_by_provider",
+        "cancelled_by_provider",
+        "refund_failed",
+    }
+)
 
 
 async def check_store(store: MemoryStore, ledger: Ledger) -> None:
@@ -82,30 +97,40 @@ def _of_no_consequence(item: Item) -> bool:
     return event.event_type == "payment.failed" and event.reference is None
 
 
-def open_still(payment: Payment) -> str | None:
+def open_still(payment: Payment, providers: Providers) -> str | None:
     """What is open on the payment; None for one that is at rest, or waits for a person.
 
-    A hold that its merchant may capture is at rest.
+    A hold that its merchant may capture is at rest. So is what an operator has said the end of,
+    as long as its provider has never heard of it.
     """
-    if payment.attention is not None:
+    if any(concern.code not in _TOLD for concern in payment.concerns):
         return None
-    calls = [call.key for call in payment.calls if call.unresolved]
-    txns = [txn.id for txn in payment.txns[1:] if txn.status == "pending"]
-    if payment.status in ("pending", "processing", "requires_action", "review"):
-        return payment.status
-    return ", ".join(calls + txns) or None
+    calls = [call for call in payment.calls if call.unresolved]
+    said = {txn.id for txn in payment.txns if txn.asserted is not None}
+    heard_of = {call.transaction_id for call in calls if _knows(providers, call)}
+    waits = {txn.id for txn in payment.txns[1:] if txn.status == "pending"}
+    waits |= {call.transaction_id for call in calls}
+    if payment.status in ("requires_action", "review"):
+        return payment.status  # a deadline ends it, whatever anybody says
+    if payment.status in ("pending", "processing"):
+        waits.add(payment.txns[0].id)
+    still = sorted(waits - (said - heard_of))
+    return f"{payment.status}: {', '.join(still)}" if still else None
 
 
-def check_rest(payment: Payment) -> None:
+def _knows(providers: Providers, call: Call) -> bool:
+    provider = providers.get(call.provider)
+    return provider is not None and provider.books.ever(call.key)
+
+
+def check_rest(payment: Payment, providers: Providers) -> None:
     """Nothing is open that no person was called for. Raises `Violation`."""
-    still = open_still(payment)
+    still = open_still(payment, providers)
     if still is not None:
-        raise Violation(
-            "nothing stays open without a person", f"{payment.status}: {still}", subject=payment.id
-        )
+        raise Violation("nothing stays open without a person", still, subject=payment.id)
 
 
-def check_books(payment: Payment, providers: Mapping[str, SimulatedProvider]) -> None:
+def check_books(payment: Payment, providers: Providers) -> None:
     """Hold one payment against the providers' books. Raises `Violation`."""
     if payment.attention is not None and any(call.unresolved for call in payment.calls):
         return  # a person was called because nobody knows
@@ -115,6 +140,7 @@ def check_books(payment: Payment, providers: Mapping[str, SimulatedProvider]) ->
             own = (payment.provider, payment.provider_txn_id) == (name, charge.id)
             if own and payment.status not in ("failed", "cancelled"):
                 _check_own(payment, charge)
+                _check_disputed(payment, charge)
             elif charge.live and not _flagged(payment):
                 raise Violation(
                     "nothing is kept for a payment that is over",
@@ -141,6 +167,15 @@ def _check_own(payment: Payment, charge: Charge) -> None:
         raise Violation(
             "the books agree on what was refunded",
             f"ours {refunded}, {charge.id} {charge.refunded_minor}",
+            subject=payment.id,
+        )
+
+
+def _check_disputed(payment: Payment, charge: Charge) -> None:
+    if disputed(payment) != charge.taken_back_minor:
+        raise Violation(
+            "the books agree on what is disputed",
+            f"ours {disputed(payment)}, {charge.id} {charge.taken_back_minor}",
             subject=payment.id,
         )
 

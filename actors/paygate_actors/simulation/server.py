@@ -4,25 +4,25 @@ The production code runs unchanged: `Gateway.start`, `recover`, `drain`, `stop`,
 """
 
 import base64
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from paygate_actors.config import Config, Fraud, ProviderConfig, Sandbox, Vault
-from paygate_actors.front_protocol import Front
 from paygate_actors.gateway import Gateway
-from paygate_actors.messages import Refusal
 from paygate_actors.providers.base import Provider
 from paygate_actors.providers.sandbox import SandboxProvider
-from paygate_actors.simulation.clients import LARGE_MINOR
 from paygate_actors.simulation.disk import Disk, DiskHandle
+from paygate_actors.simulation.doors import Door, Doors, Heard, Wish
 from paygate_actors.simulation.faults import Dice, Options, seeded
+from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.notices import SECRET
 from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.simulation.wire import Sent, SimulatedWire
+from paygate_actors.simulation.wishes import LARGE_MINOR
 from paygate_engine.simulation import (
     Killed,
     Process,
@@ -30,8 +30,6 @@ from paygate_engine.simulation import (
     SimulatedSystem,
     VirtualLoop,
 )
-
-T = TypeVar("T")
 
 # The sandbox asks every five seconds for ever; a day of that would drown what matters.
 ASK_S_MAX: Final = 300.0
@@ -60,6 +58,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     disk: Disk
     dice: Dice
     trace: Trace
+    doors: Doors
+    links: dict[str, Link]
     providers: dict[str, SimulatedProvider]
     sent: Sent
 
@@ -69,26 +69,23 @@ class Server:
 
     def __init__(self, world: Surroundings, life: int, *, died: Callable[[str], None]) -> None:
         self.process = Process(world.loop)
-        self.ready = False
         self._world = world
         self._life = life
         self._died = died
         self._gateway: Gateway | None = None
+        self._door: Door | None = None
         self.handle = DiskHandle(world.disk, self.process, dice=world.dice, die=died)
 
     async def start(self) -> None:
         """Start and recover. Raises `Killed`."""
         await self.process.call(self._start)
-        self.ready = True
 
-    async def ask(self, work: Callable[[Front], Coroutine[Any, Any, T]]) -> T | Refusal:
-        """Ask the front, as the doors do: not before the house is open. Raises `Killed`."""
-        gateway = self._gateway
-        if gateway is None:
+    async def ask(self, wish: Wish) -> Heard:
+        """Ask at the door. Raises `Killed` where nobody listens, or nobody does any more."""
+        door = self._door
+        if door is None:
             raise Killed
-        if gateway.front.readiness() is not None:
-            return Refusal(code="not_ready", detail="recovering", retry_after_s=1)
-        return await self.process.call(lambda: work(gateway.front))
+        return await self.process.call(lambda: door.ask(wish))
 
     async def stop(self) -> None:
         """Drain and stop in good order."""
@@ -111,12 +108,6 @@ class Server:
         if gateway.payments.parked:
             raise Violation("no payment is parked", ", ".join(gateway.payments.parked))
 
-    @property
-    def waits(self) -> int:
-        """How much is under way inside: calls at providers, webhooks that found no payment."""
-        gateway = self._gateway
-        return 0 if gateway is None else gateway.inbox.parked
-
     def bury(self) -> None:
         """Give back what it left in the interpreter. Call it when the loop has stopped."""
         self.process.kill()
@@ -132,8 +123,9 @@ class Server:
         def system(**known: Any) -> SimulatedSystem:
             return SimulatedSystem(order=order, watch=self._watch, **known)
 
+        config = world.doors.config(CONFIG)
         self._gateway = gateway = await Gateway.start(
-            CONFIG,
+            config,
             loop=world.loop,
             on_fatal=lambda _: self._died("the journal failed"),
             clock=world.clock,
@@ -143,6 +135,7 @@ class Server:
             system=system,
             threads=False,
         )
+        self._door = world.doors.open(gateway.front, config, world.clock)
         await gateway.recover()
 
     def _watch(self, key: str, message: object) -> None:
@@ -160,6 +153,7 @@ class Server:
                 loop=world.loop,
                 outside=world.outside,
                 dice=world.dice,
+                link=world.links[name],
                 sent=world.sent,
             ),
         )

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 
 import structlog
 from msgspec import Struct
 
+from paygate_actors.simulation.doors import Doors, FrontDoors
 from paygate_actors.simulation.faults import Fault, Options
 from paygate_actors.simulation.world import Result, World
 
@@ -41,19 +43,28 @@ class Totals(Struct, kw_only=True):
         self.faults.update(result.faults)
 
 
-def live(options: Options, *, story_of: str | None = None) -> Result:
+def live(
+    options: Options,
+    *,
+    doors: type[Doors] = FrontDoors,
+    story_of: str | None = None,
+) -> Result:
     """Live one world in silence; its story is kept if it is asked for (a payment, or `first`)."""
     with _silence():
-        return World(options, keep_story=story_of is not None).run(story_of=story_of)
+        world = World(options, doors=doors(), keep_story=story_of is not None)
+        return world.run(story_of=story_of)
 
 
-def sweep(worlds: Iterable[Options], *, jobs: int = 1) -> Iterator[Result]:
+def sweep(
+    worlds: Iterable[Options], *, doors: type[Doors] = FrontDoors, jobs: int = 1
+) -> Iterator[Result]:
     """Live all of them, in the order in which they are given."""
+    one = partial(live, doors=doors)
     if jobs == 1:
-        yield from map(live, worlds)
+        yield from map(one, worlds)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(live, worlds, chunksize=_CHUNK)
+        yield from pool.map(one, worlds, chunksize=_CHUNK)
 
 
 @contextmanager

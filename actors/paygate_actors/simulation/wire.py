@@ -17,6 +17,7 @@ from paygate_actors.providers.http_client import (
     NotSent,
 )
 from paygate_actors.simulation.faults import Dice
+from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.provider import Reply, SimulatedProvider
 from paygate_engine.simulation import VirtualLoop
 
@@ -31,7 +32,7 @@ Sent = Callable[[str, str, str, bytes], None]
 
 
 class SimulatedWire(HttpClient):
-    """Connections to one provider. `sent(provider, path, key, body)` hears of what leaves."""
+    """Connections to one provider over `link`; `sent(provider, path, key, body)` hears of each."""
 
     def __init__(
         self,
@@ -40,10 +41,12 @@ class SimulatedWire(HttpClient):
         loop: VirtualLoop,
         outside: Context,
         dice: Dice,
+        link: Link,
         sent: Sent,
     ) -> None:
         super().__init__("http://simulated.invalid")
         self._provider = provider
+        self._link = link
         self._loop = loop
         self._dice = dice
         self._sent = sent
@@ -89,7 +92,7 @@ class SimulatedWire(HttpClient):
         again_s: float | None = None
         if body is not None and dice.strikes("request_doubled"):
             again_s = dice.between(0.0, 5.0)
-        self._later(delay_s, self._arrive, path, key, body, reply, again_s)
+        self._later(delay_s, self._link.carry, self._arrive, path, key, body, reply, again_s)
 
     def _arrive(
         self,
@@ -127,7 +130,8 @@ class SimulatedWire(HttpClient):
         if dice.strikes("reply_slow"):
             delay_s += dice.between(0.5, 10.0)
         status, content = said
-        self._later(delay_s, _complete, reply, Answered(status=status, body=content))
+        answered = Answered(status=status, body=content)
+        self._later(delay_s, self._link.carry, _complete, reply, answered)
 
     def _answer(self, reply: "asyncio.Future[Exchange]", exchange: Exchange) -> None:
         self._later(self._dice.between(*_LATENCY_S), _complete, reply, exchange)

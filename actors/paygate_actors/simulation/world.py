@@ -13,32 +13,28 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from paygate_actors.messages import Refusal
+from paygate_actors.projection import key_document
 from paygate_actors.simulation import reckoning
-from paygate_actors.simulation.clients import Client, decision
+from paygate_actors.simulation.clients import Client
 from paygate_actors.simulation.disk import Disk
+from paygate_actors.simulation.doors import OPERATOR, Doors, FrontDoors, Heard, Wish
 from paygate_actors.simulation.faults import Dice, Fault, Options
+from paygate_actors.simulation.keeper import Keeper
 from paygate_actors.simulation.ledger import Ledger
+from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.notices import Notices
+from paygate_actors.simulation.people import People
 from paygate_actors.simulation.provider import SimulatedProvider
-from paygate_actors.simulation.server import PROVIDERS, Server, Surroundings
+from paygate_actors.simulation.server import PROVIDERS, Surroundings
 from paygate_actors.simulation.tracing import Breach, Trace, Violation
-from paygate_engine.errors import EngineError
-from paygate_engine.simulation import Killed, SimulatedClock, Stalled, VirtualLoop
+from paygate_actors.simulation.wishes import Market
+from paygate_engine.simulation import SimulatedClock, Stalled, VirtualLoop
+from paygate_engine.stores.base import Unit
 
 # How often it is looked whether the world has come to rest.
 LOOK_S: Final = 60.0
 # After the last sign of life it stays watched for this long: nothing may move by itself.
 STILL_S: Final = 900.0
-RESTART_S: Final = (0.1, 5.0)
-LONG_OUTAGE_S: Final = 25 * 3_600.0
-FREEZE_S: Final = (0.5, 60.0)
-# Ahead by up to two hours; behind by less than what keys are not used for before they end.
-CLOCK_JUMP_S: Final = (-200.0, 7_200.0)
-# A person overlooks one payment in about so many: its review runs out after a day.
-OVERLOOKED: Final = 32
-# Crashes, freezes and jumps are looked at as often as this.
-MISCHIEF_S: Final = 1.0
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -58,9 +54,14 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class World:
-    """Builds the world of `options`; `run` lives it once."""
+    """Builds the world of `options`; `run` lives it once.
 
-    def __init__(self, options: Options, *, keep_story: bool = False) -> None:
+    Everybody asks the gateway through `doors`; by default through none, at its front.
+    """
+
+    def __init__(
+        self, options: Options, *, doors: Doors | None = None, keep_story: bool = False
+    ) -> None:
         self.options = options
         self.loop = VirtualLoop()
         self.dice = Dice(options)
@@ -69,22 +70,23 @@ class World:
         self.clock = SimulatedClock(self.loop)
         self.disk = Disk(self.loop, self.dice, self._watched(self.ledger.committed))
         self.violation: Violation | None = None
-        self.server: Server | None = None
-        self._servers: list[Server] = []
+        self._doors = doors or FrontDoors()
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._woken = asyncio.Event()
         self._outside = copy_context()
-        self._fell = asyncio.Event()
-        self._ready = asyncio.Event()
+        self._links: dict[str, Link] = {
+            name: Link(name, self.loop)
+            for provider in PROVIDERS
+            for name in (provider, _webhooks_of(provider))
+        }
         self.notices = {name: self._notices(name) for name in PROVIDERS}
         self.providers = {
             name: self._provider(name, first=place == 0) for place, name in enumerate(PROVIDERS)
         }
         self.ledger.providers = self.providers
-        self.clients = [
-            Client(number, options=options, door=self._door, dice=self.dice, trace=self.trace)
-            for number in range(options.clients)
-        ]
+        self._keeper = Keeper(self._surroundings(), violate=self.violate)
+        self._people = People(self.ledger, ask=self._keeper.ask, dice=self.dice, trace=self.trace)
+        self.clients = self._clients()
 
     def run(self, *, story_of: str | None = None) -> Result:
         """Live it. Never raises a `Violation`: that is in the result."""
@@ -104,21 +106,42 @@ class World:
 
     async def _live(self) -> int:
         self.loop.set_exception_handler(self._unexpected)
-        self.spawn(self._keep_running())
-        mischief = self.spawn(self._mischief())
-        self.spawn(self._review())
+        await self._furnish()
+        people, keeper = self._people, self._keeper
+        self.spawn(keeper.run())
+        troubles = (
+            keeper.mischief(),
+            people.forge(),
+            people.correct(),
+            people.tend_the_desk(),
+            people.list_all(),
+        )
+        storm = [self.spawn(work) for work in troubles]
+        self.spawn(people.review())
         clients = [self.spawn(client.run()) for client in self.clients]
         await self._until(asyncio.sleep(self.options.calm_s * 2))
         self.dice.heal()
         self.clock.offset_us = 0
-        mischief.cancel()
+        for task in storm:
+            task.cancel()
+        for link in self._links.values():
+            link.restore()
         self.trace.note("from now on everything works")
         end_s = self.loop.time() + self.options.hours * 3_600
         await self._until(asyncio.wait(clients))
         await self._until(self._rest(end_s))
         await self._until(self._restart_in_order())
         await self._until(self._rest(end_s))
+        await self._reckon()
+        await self._until(self._let_hours_pass())
         return await self._reckon()
+
+    async def _furnish(self) -> None:
+        """Store the keys of everybody who will ask, as an operator has done before."""
+        callers = dict.fromkeys((OPERATOR, *(client.caller for client in self.clients)))
+        documents = tuple(map(key_document, self._doors.keys(callers)))
+        await self.disk.store.open()
+        await self.disk.store.commit([Unit(documents=documents)], [()])
 
     async def _until(self, work: Coroutine[Any, Any, Any]) -> None:
         """Wait for the work, or for the first violation."""
@@ -133,10 +156,14 @@ class World:
 
     async def _rest(self, end_s: float) -> None:
         still_since_s = self.loop.time()
+        look_s = LOOK_S
         while self.loop.time() - still_since_s < STILL_S:
             events = self.ledger.events
-            await asyncio.sleep(LOOK_S)
-            if events != self.ledger.events or self._busy():
+            await asyncio.sleep(look_s)
+            moved = events != self.ledger.events
+            # A day's outage is a long time to look every minute.
+            look_s = LOOK_S if moved else min(look_s * 2, STILL_S)
+            if moved or self._busy():
                 still_since_s = self.loop.time()
             if self.loop.time() > end_s:
                 return
@@ -146,27 +173,31 @@ class World:
         if any(each.under_way for each in outside):
             return True
         return any(
-            reckoning.open_still(payment) is not None for payment in self.ledger.payments.values()
+            reckoning.open_still(payment, self.providers) is not None
+            for payment in self.ledger.payments.values()
         )
 
     async def _restart_in_order(self) -> None:
         """Stop and start once more: what was at rest stays at rest."""
-        server = self.server
-        assert server is not None
         events, told = self.ledger.events, self._told()
-        server.check()
-        self._ready.clear()
-        await server.stop()
-        self._fell.set()
-        await self._ready.wait()
+        await self._keeper.restart()
         await asyncio.sleep(LOOK_S)
-        server = self.server
-        assert server is not None
-        server.check()
+        self._keeper.check()
         if self.ledger.events != events and self._told() == told:
             raise Violation(
                 "what rests stays at rest", "a restart moved it", subject=self.ledger.newest
             )
+
+    async def _let_hours_pass(self) -> None:
+        """What rests stays as it is, but for holds: those run out at their provider."""
+        rested = [each for each in self.ledger.payments.values() if each.status != "authorized"]
+        await asyncio.sleep(self.options.quiet_hours * 3_600)
+        self._keeper.check()
+        for payment in rested:
+            if self.ledger.payments[payment.id] is not payment:
+                raise Violation(
+                    "what rests stays at rest", "it moved hours later", subject=payment.id
+                )
 
     def _told(self) -> int:
         return sum(each.made for each in self.notices.values())
@@ -178,109 +209,9 @@ class World:
         count = await reckoning.check_promises(store, ledger, promises)
         await reckoning.check_webhooks(store, ledger, self.notices)
         for payment in ledger.payments.values():
-            reckoning.check_rest(payment)
+            reckoning.check_rest(payment, self.providers)
             reckoning.check_books(payment, self.providers)
         return count
-
-    # ------------------------------------------------------------------ the process
-
-    async def _keep_running(self) -> None:
-        while True:
-            if self.server is None or self.server.process.dead:
-                await self._start_again()
-            else:
-                self._fell.clear()
-                await self._fell.wait()
-
-    async def _start_again(self) -> None:
-        dice = self.dice
-        if self.server is not None:
-            await self.server.handle.killed()
-            long = dice.strikes("long_outage", weight=0.5)
-            await asyncio.sleep(LONG_OUTAGE_S if long else dice.between(*RESTART_S))
-        server = Server(self._surroundings(), len(self._servers), died=self._died)
-        self._servers.append(server)
-        self.server = server
-        self.trace.note(f"the gateway starts, life {len(self._servers)}")
-        if len(self._servers) > 1 and dice.strikes("crash_in_recovery", weight=3.0):
-            self.loop.call_later(dice.between(0.0, 0.05), self._kill, server, "in its recovery")
-        try:
-            await server.start()
-        except Killed:
-            return
-        except EngineError as error:
-            self._kill(server, f"it could not start: {error!r}")
-            return
-        self._ready.set()
-        self.trace.note("the gateway is ready")
-
-    def _died(self, why: str) -> None:
-        server = self.server
-        if server is not None:
-            # Not from within its own code: a dead process does not go on to the end of its line.
-            self.loop.call_soon(self._kill, server, why, context=self._outside)
-
-    def _kill(self, server: Server, why: str) -> None:
-        if server.process.dead:
-            return
-        try:
-            server.check()
-        except Violation as violation:
-            self.violate(violation)
-        self.trace.note(f"the gateway dies: {why}")
-        server.process.kill()
-        self._fell.set()
-
-    async def _mischief(self) -> None:
-        dice = self.dice
-        while True:
-            await asyncio.sleep(dice.between(0.0, 2 * MISCHIEF_S))
-            server = self.server
-            if server is None or server.process.dead:
-                continue
-            if dice.strikes("crash", weight=0.3):
-                self._kill(server, "killed")
-            elif dice.strikes("freeze", weight=0.3):
-                seconds = dice.between(*FREEZE_S)
-                self.trace.note(f"the gateway is frozen for {seconds:.1f} s")
-                server.process.freeze(seconds)
-            elif dice.strikes("clock_jump", weight=0.2):
-                self.clock.offset_us = round(dice.between(*CLOCK_JUMP_S) * 1_000_000)
-                self.trace.note(f"the clock is off by {self.clock.offset_us / 1e6:.0f} s")
-
-    # ------------------------------------------------------------------ the doors
-
-    async def _door(self, verb: str, command: Any) -> Any:
-        await asyncio.sleep(self.dice.between(0.0, 0.02))
-        server = self.server
-        if server is None:
-            raise Killed
-        if verb == "payment":
-            return await server.ask(lambda front: front.payment(*command))
-        if verb == "process":
-            refused = await server.ask(_admits)
-            if refused is not None:
-                return refused
-        return await server.ask(lambda front: getattr(front, verb)(command))
-
-    async def _post(self, provider: str, headers: dict[str, str], body: bytes) -> Refusal | None:
-        server = self.server
-        if server is None:
-            raise Killed
-        return await server.ask(lambda front: front.webhook(provider, headers, body))
-
-    async def _review(self) -> None:
-        """A person looks at what waits for one, now and then."""
-        while True:
-            await asyncio.sleep(self.dice.between(60.0, 600.0))
-            for payment in list(self.ledger.payments.values()):
-                if payment.status == "review" and int(payment.id[-1], 36) % OVERLOOKED:
-                    approve = self.dice.rng.random() < 0.6  # noqa: PLR2004 - most are fine
-                    command = decision(payment.id, approve=approve)
-                    try:
-                        await self._door("review", command)
-                    except Killed:
-                        break
 
     # ------------------------------------------------------------------ building and ending
 
@@ -321,6 +252,8 @@ class World:
             disk=self.disk,
             dice=self.dice,
             trace=self.trace,
+            doors=self._doors,
+            links=self._links,
             providers=self.providers,
             sent=self._watched(self.ledger.sent),
         )
@@ -337,7 +270,32 @@ class World:
         return watched
 
     def _notices(self, name: str) -> Notices:
-        return Notices(name, dice=self.dice, trace=self.trace, post=self._post, spawn=self.spawn)
+        return Notices(
+            name,
+            dice=self.dice,
+            trace=self.trace,
+            link=self._links[_webhooks_of(name)],
+            post=self._ask,
+            spawn=self.spawn,
+        )
+
+    async def _ask(self, wish: Wish) -> Heard:
+        return await self._keeper.ask(wish)
+
+    def _clients(self) -> list[Client]:
+        market = Market()
+        return [
+            Client(
+                number,
+                options=self.options,
+                ask=self._keeper.ask,
+                spoils=self._doors.parses,
+                market=market,
+                dice=self.dice,
+                trace=self.trace,
+            )
+            for number in range(self.options.clients)
+        ]
 
     def _provider(self, name: str, *, first: bool) -> SimulatedProvider:
         return SimulatedProvider(
@@ -355,8 +313,7 @@ class World:
     def _close(self) -> None:
         for task in list(self._tasks):
             task.cancel()
-        for server in self._servers:
-            server.bury()
+        self._keeper.bury()
         self.loop.set_exception_handler(_nobody_listens)
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()
@@ -375,7 +332,7 @@ class World:
             payments=len(self.ledger.payments),
             promises=promises,
             flagged=len(attention),
-            lives=len(self._servers),
+            lives=len(self._keeper.lives),
             virtual_s=self.loop.time(),
             faults=dict(self.dice.counts),
             breach=breach,
@@ -393,5 +350,5 @@ def _nobody_listens(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) 
     """The world is over; what still complains was cut off on purpose."""
 
 
-async def _admits(front: Any) -> Refusal | None:
-    return front.admits()
+def _webhooks_of(provider: str) -> str:
+    return f"{provider}'s webhooks"

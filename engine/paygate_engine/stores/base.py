@@ -10,6 +10,9 @@ Promises:
 * `(stream, seq)`, claim names and `(queue, id)` are unique. A unit that breaks one of these is
   left out whole and answered with a `Conflict`; the other units of the group are committed.
 * What one caller was told is committed, every later read sees.
+* A row whose bytes are not what was written is noticed by every read: an event makes its stream
+  `Corrupt`; a document, claim, item or wake is given with `sound` False, and nothing in it may be
+  believed, the name that it was found by included. Whoever writes leaves `sound` alone.
 """
 
 from collections.abc import Sequence
@@ -49,7 +52,7 @@ class Document(Struct, frozen=True, kw_only=True, gc=False):
 
     `scope` is the tenant that may see it (empty: nobody's). `links` are (name, value) pairs that
     it is found by; they are only ever added to, and are not given back by reads (`links` is empty
-    there). Ids of a kind sort by the time of their making.
+    there). Ids of a kind sort by the time of their making. `sound`: see above.
     """
 
     kind: str
@@ -58,29 +61,35 @@ class Document(Struct, frozen=True, kw_only=True, gc=False):
     facets: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     body: bytes
+    sound: bool = True
 
 
 class Claim(Struct, frozen=True, kw_only=True, gc=False):
     """A name that one stream alone may hold. `replaces` names the stream it is taken over from.
 
     A name that was forgotten is free, also for who would have taken it over. Reads give the
-    holder, and `replaces` as None.
+    holder, and `replaces` as None. `sound`: see above.
     """
 
     name: str
     stream: str
     body: bytes
     replaces: str | None = None
+    sound: bool = True
 
 
 class Item(Struct, frozen=True, kw_only=True, gc=False):
-    """Something that waits in a queue until it is done. `(queue, id)` is taken for ever."""
+    """Something that waits in a queue until it is done. `(queue, id)` is taken for ever.
+
+    `sound`: see above.
+    """
 
     queue: str
     id: str
     key: str
     at_us: int
     body: bytes
+    sound: bool = True
 
 
 class Done(Struct, frozen=True, kw_only=True, gc=False):
@@ -95,10 +104,14 @@ class Done(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Wake(Struct, frozen=True, kw_only=True, gc=False):
-    """A stream is open and wants to be looked at from `at_us` on; None: it is closed."""
+    """A stream is open and wants to be looked at from `at_us` on; None: it is closed.
+
+    `sound`: see above.
+    """
 
     stream: str
     at_us: int | None
+    sound: bool = True
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):

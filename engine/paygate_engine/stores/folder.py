@@ -5,6 +5,7 @@ however it ends, so a lock is never left behind.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -25,7 +26,7 @@ class FolderLock:
         try:
             self._file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise _refusal(folder, error) from error
+            raise _refusal(folder, error.errno) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -48,12 +49,17 @@ def prepare_folder(folder: Path) -> None:
     try:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-            _sync_folder(folder.parent)
+        # Also where it was there: whoever made it, perhaps we in a start that was killed, may not
+        # have forced its name. A parent that this user may not read is its owner's to force.
+        with contextlib.suppress(PermissionError):
+            sync_folder(folder.parent)
         check_folder(folder)
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise _refusal(folder, errno.EROFS)
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            raise StoreRefused(f"{folder} cannot be written to: give this user the right to")
+            raise _refusal(folder, errno.EACCES)
     except OSError as error:
-        raise _refusal(folder, error) from error
+        raise _refusal(folder, error.errno) from error
 
 
 def check_folder(folder: Path) -> None:
@@ -61,7 +67,7 @@ def check_folder(folder: Path) -> None:
     try:
         status = folder.stat()
     except OSError as error:
-        raise _refusal(folder, error) from error
+        raise _refusal(folder, error.errno) from error
     if not stat.S_ISDIR(status.st_mode):
         raise StoreRefused(f"{folder} is not a folder: name another one")
     if status.st_uid != os.geteuid():
@@ -77,11 +83,11 @@ def create_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _refusal(path, error.errno) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new entry of the folder survive a power loss."""
+def sync_folder(folder: Path) -> None:
+    """Make new names in the folder survive a power loss: a synced file is lost with its name."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)
@@ -89,8 +95,30 @@ def _sync_folder(folder: Path) -> None:
         os.close(file)
 
 
-def _refusal(path: Path, error: OSError) -> StoreRefused:
-    if isinstance(error, FileNotFoundError):
-        missing = path.parent if not path.parent.exists() else path
-        return StoreRefused(f"{missing} does not exist: create it first")
-    return StoreRefused(f"{path} cannot be used: {error.strerror or error}")
+def _refusal(path: Path, number: int | None) -> StoreRefused:
+    """Say what is wrong with the path, by the system's error number, and what to do."""
+    match number:
+        case errno.ENOENT:
+            missing = path.parent if not path.parent.exists() else path
+            return StoreRefused(f"{missing} does not exist: create it first")
+        case errno.ENOTDIR:
+            return StoreRefused(f"{path} lies in something that is not a folder: name another one")
+        case errno.EISDIR:
+            return StoreRefused(f"{path} is a folder, and should be a file: restore a backup")
+        case errno.EACCES | errno.EPERM:
+            return StoreRefused(
+                f"{path} cannot be used by user {os.geteuid()}, as whom this process runs: start"
+                " it as the owner, or give this user the right to read and write"
+            )
+        case errno.EROFS:
+            return StoreRefused(
+                f"{path} lies on a file system that is read-only: mount it for writing, or name"
+                " another folder"
+            )
+        case errno.ENOSPC | errno.EDQUOT:
+            return StoreRefused(f"{path}: the disk is full: make room, or name another folder")
+        case _:
+            return StoreRefused(
+                f"{path} cannot be used ({os.strerror(number or errno.EIO)}): name another folder,"
+                " or mend this one"
+            )

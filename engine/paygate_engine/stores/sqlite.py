@@ -8,6 +8,8 @@ and recover from the disk.
 
 import asyncio
 import logging
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,8 +18,8 @@ from typing import TypeVar
 
 import aiosqlite
 
-from paygate_engine.errors import Corrupt, StoreFailed, StoreFull, StoreRefused
-from paygate_engine.stores import sqlite_read, sqlite_write
+from paygate_engine.errors import Corrupt, StoreDamaged, StoreFailed, StoreFull, StoreRefused
+from paygate_engine.stores import sqlite_check, sqlite_read, sqlite_write
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
@@ -31,12 +33,24 @@ from paygate_engine.stores.base import (
     Wake,
 )
 from paygate_engine.stores.folder import FolderLock, check_folder, create_private, prepare_folder
+from paygate_engine.stores.log_check import lost_frames
 from paygate_engine.stores.rules import Kinds, page_size
+from paygate_engine.stores.sqlite_check import Looked, Place
 from paygate_engine.stores.sqlite_schema import VERSION_MIN, check, connect, upgrade, wal_reset_bug
 
 T = TypeVar("T")
 
 DATABASE_NAME = "journal.db"
+# A file up to this size is looked through before it is served, every index held against its table:
+# that takes some 2 s a GiB. A greater one would keep everybody waiting; `paygate doctor` looks
+# through it, and what is met while serving ends the process.
+CHECKED_BYTES_MAX = 1024 * 1024 * 1024
+# The lower byte of an extended result code is the plain one.
+_PLAIN_CODE = 0xFF
+_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+
+# The index of a log grows by this much at a time.
+_INDEX_BYTES = 32_768
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +58,21 @@ _log = logging.getLogger(__name__)
 class SqliteStore:
     """A `Store` in the folder, which is made if it is missing (its parent must be there).
 
-    `read_only` opens beside a running server, takes no lock and writes nothing.
+    `read_only` opens beside a running server, takes no lock and writes nothing. `on_failed` hears
+    once that the store has failed, whoever met it, so that the process ends.
     """
 
-    def __init__(self, folder: Path, kinds: Sequence[Kind], *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kinds: Sequence[Kind],
+        *,
+        read_only: bool = False,
+        on_failed: Callable[[StoreFailed], None] | None = None,
+    ) -> None:
         self.folder = folder
         self.read_only = read_only
+        self._on_failed = on_failed
         self._kind_list = tuple(kinds)
         self._kinds = Kinds(kinds)
         self._lock: FolderLock | None = None
@@ -79,11 +102,13 @@ class SqliteStore:
                 await self._open_writer(path)
             self._reader = await _Connection.open(partial(connect, path, writes=False))
             await self._reader.run(partial(check, kinds=self._kind_list))
+            if not self.read_only and path.stat().st_size <= CHECKED_BYTES_MAX:
+                await self._refuse_bad_pages(path)
         except (sqlite3.Error, OSError) as error:
             await self.close()
-            raise StoreRefused(
-                f"{path} cannot be opened ({error}): name the right folder, or restore a backup"
-            ) from error
+            if _is_damage(error):
+                raise StoreRefused(damaged(path, str(error))) from error
+            raise StoreRefused(_unopened(path, error)) from error
         except BaseException:
             await self.close()
             raise
@@ -157,6 +182,15 @@ class SqliteStore:
         """How many events there are in all streams."""
         return await self._read(sqlite_read.event_count)
 
+    async def check_rows(self, place: Place, *, limit: int = 1_000) -> Looked:
+        """Hold the next rows, events first, against their checksums; start at `Place()`."""
+        return await self._read(partial(sqlite_check.check_rows, place=place, limit=limit))
+
+    async def check_pages(self, *, thorough: bool = False) -> list[str]:
+        """What SQLite finds wrong with the file; reads are kept waiting meanwhile."""
+        connection = self._usable(self._reader)
+        return await connection.run(partial(sqlite_check.check_pages, thorough=thorough))
+
     async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
         """Delete items done before a time, the oldest first; how many went."""
         return await self._write(
@@ -176,13 +210,21 @@ class SqliteStore:
         prepare_folder(self.folder)
         self._lock = FolderLock(self.folder)
         create_private(path)
+        lost = await asyncio.to_thread(lost_frames, path)
+        if lost is not None:
+            raise StoreRefused(damaged(path.with_name(f"{path.name}-wal"), lost))
         self._writer = await _Connection.open(partial(connect, path, writes=True))
         await self._writer.run(partial(upgrade, kinds=self._kind_list))
+
+    async def _refuse_bad_pages(self, path: Path) -> None:
+        found = await self.check_pages(thorough=True)
+        if found:
+            raise StoreRefused(damaged(path, found[0]))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._usable(self._reader)
         try:
-            return await connection.run(work)
+            return await connection.run(partial(sqlite_read.lenient, work))
         except (Corrupt, asyncio.CancelledError):
             raise
         except BaseException as error:
@@ -209,8 +251,48 @@ class SqliteStore:
 
     def _fail(self, error: BaseException) -> StoreFailed:
         if self._failed is None:
-            self._failed = StoreFailed(f"{self.folder}: {type(error).__name__}: {error}")
+            if _is_damage(error):
+                self._failed = StoreDamaged(damaged(self.folder / DATABASE_NAME, str(error)))
+            else:
+                self._failed = StoreFailed(f"{self.folder}: {type(error).__name__}: {error}")
+            if self._on_failed is not None:
+                self._on_failed(self._failed)
         return self._failed
+
+
+def damaged(path: Path, what: str) -> str:
+    """What to tell of a database file that is damaged, and what to do."""
+    return (
+        f"{path} is damaged ({what}): nothing more is served from it. Keep a copy of the whole"
+        " folder, then restore a backup; what is still readable can be had with"
+        f" `sqlite3 {path.name} .recover`"
+    )
+
+
+def _unopened(path: Path, error: BaseException) -> str:
+    """What to tell of a database that could not be opened, and what to do."""
+    match _plain_code(error):
+        case sqlite3.SQLITE_FULL:
+            remedy = "make room on its disk"
+        # What SQLite says where there is no room for the index of its log.
+        case sqlite3.SQLITE_IOERR if shutil.disk_usage(path.parent).free < _INDEX_BYTES:
+            remedy = "make room on its disk"
+        case sqlite3.SQLITE_IOERR:
+            remedy = "look after the disk, then start again"
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            remedy = f"give user {os.geteuid()} the right to read and write it"
+        case _:
+            remedy = "name the right folder, or restore a backup"
+    return f"{path} cannot be opened ({error}): {remedy}"
+
+
+def _is_damage(error: BaseException) -> bool:
+    return _plain_code(error) in _DAMAGE
+
+
+def _plain_code(error: BaseException) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & _PLAIN_CODE
 
 
 class _Connection(aiosqlite.Connection):

@@ -1,11 +1,14 @@
 """Reading from SQLite: statements and how their rows become records. Runs on the reader's thread.
 
-Each read is one statement, and so sees the database as it stood between two groups.
+Each read is one statement, and so sees the database as it stood between two groups. A damaged row
+may hold anything, text that is no UTF-8 too: `lenient` reads it, and its checksum does not fit.
 """
 
 import sqlite3
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from paygate_engine.errors import Corrupt
 from paygate_engine.stores.base import (
@@ -18,32 +21,61 @@ from paygate_engine.stores.base import (
     Query,
     Wake,
 )
+from paygate_engine.stores.checksums import (
+    claim_crc,
+    document_crc,
+    event_crc,
+    item_crc,
+    wake_crc,
+)
 from paygate_engine.stores.rules import page_size
-from paygate_engine.stores.sqlite_write import event_crc
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
 
 _GENESIS = (0, bytes(32))
 _FACET_COLUMNS = ("f1", "f2", "f3", "f4")
-_DOCUMENT = "SELECT d.kind, d.id, d.scope, d.f1, d.f2, d.f3, d.f4, d.body FROM documents d"
+_DOCUMENT = "SELECT d.kind, d.id, d.scope, d.f1, d.f2, d.f3, d.f4, d.body, d.crc FROM documents d"
 # CROSS JOIN: the links are walked in their own order, which is that of the ids.
 _LINKED = (
-    "SELECT d.kind, d.id, d.scope, d.f1, d.f2, d.f3, d.f4, d.body FROM links l"
+    "SELECT d.kind, d.id, d.scope, d.f1, d.f2, d.f3, d.f4, d.body, d.crc"
+    " FROM links l"
     " CROSS JOIN documents d ON d.kind = l.kind AND d.id = l.id"
 )
 _AUDIT = "SELECT n, at_us, who, what, stream, why, first_seq, events, digest, hash FROM audit"
+
+
+def lenient(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    """Do the work; again, with a stand-in for each odd byte, where a text in a row is no UTF-8."""
+    try:
+        return work(connection)
+    except sqlite3.OperationalError as error:
+        # Raised by the module itself, without a code of SQLite's.
+        if hasattr(error, "sqlite_errorcode"):
+            raise
+    connection.text_factory = _decoded
+    try:
+        return work(connection)
+    finally:
+        connection.text_factory = str
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def stream_events(connection: sqlite3.Connection, stream: str) -> list[Event]:
     """All events of a stream, in order; raises `Corrupt` for one that is changed or missing."""
     rows = connection.execute(
         "SELECT seq, at_us, kind, body, crc FROM events WHERE stream = ? ORDER BY seq", (stream,)
-    )
+    ).fetchall()  # a statement that is left in its midst would keep the reader at an old state
     events: list[Event] = []
-    for place, (seq, at_us, kind, body, crc) in enumerate(rows, 1):
-        event = Event(stream=stream, seq=seq, at_us=at_us, kind=kind, body=body)
-        if seq != place:
+    for place, row in enumerate(rows, 1):
+        event, sound = to_event((stream, *row))
+        if not sound:
+            raise Corrupt(f"stream {stream}: event {event.seq} is not what was written there")
+        if event.seq != place:
             raise Corrupt(f"stream {stream}: event {place} is missing")
-        if crc != event_crc(event):
-            raise Corrupt(f"stream {stream}: event {seq} is not what was written there")
         events.append(event)
     return events
 
@@ -51,7 +83,7 @@ def stream_events(connection: sqlite3.Connection, stream: str) -> list[Event]:
 def document(connection: sqlite3.Connection, kind: str, of_id: str) -> Document | None:
     """The document of this kind and id."""
     row = connection.execute(f"{_DOCUMENT} WHERE d.kind = ? AND d.id = ?", (kind, of_id)).fetchone()
-    return None if row is None else _to_document(row)
+    return None if row is None else to_document(row)
 
 
 def page_of(
@@ -59,7 +91,7 @@ def page_of(
 ) -> list[Document]:
     """The page that the query asks for; `demanded` are its facets by position."""
     statement, parameters = page_statement(query, demanded)
-    return [_to_document(row) for row in connection.execute(statement, parameters)]
+    return [to_document(row) for row in connection.execute(statement, parameters)]
 
 
 def page_statement(query: Query, demanded: Mapping[int, str]) -> tuple[str, list[Any]]:
@@ -90,9 +122,9 @@ def page_statement(query: Query, demanded: Mapping[int, str]) -> tuple[str, list
 
 def claim(connection: sqlite3.Connection, name: str) -> Claim | None:
     """Who holds the name."""
-    statement = "SELECT stream, body FROM claims WHERE name = ?"
+    statement = "SELECT name, stream, body, crc FROM claims WHERE name = ?"
     row = connection.execute(statement, (name,)).fetchone()
-    return None if row is None else Claim(name=name, stream=row[0], body=row[1])
+    return None if row is None else to_claim(row)
 
 
 def waiting_items(
@@ -100,23 +132,20 @@ def waiting_items(
 ) -> list[Item]:
     """Items of a queue that are not done, by id."""
     rows = connection.execute(
-        "SELECT id, key, at_us, body FROM items"
+        "SELECT id, key, at_us, body, crc FROM items INDEXED BY items_waiting"
         " WHERE queue = ? AND done_us IS NULL AND id > ? ORDER BY id LIMIT ?",
         (queue, after_id, page_size(limit)),
     )
-    return [
-        Item(queue=queue, id=of_id, key=key, at_us=at_us, body=body)
-        for of_id, key, at_us, body in rows
-    ]
+    return [to_item((queue, *row)) for row in rows]
 
 
 def open_wakes(connection: sqlite3.Connection, after: str, limit: int) -> list[Wake]:
     """Open streams by name."""
     rows = connection.execute(
-        "SELECT stream, at_us FROM wakes WHERE stream > ? ORDER BY stream LIMIT ?",
+        "SELECT stream, at_us, crc FROM wakes WHERE stream > ? ORDER BY stream LIMIT ?",
         (after, page_size(limit)),
     )
-    return [Wake(stream=stream, at_us=at_us) for stream, at_us in rows]
+    return [to_wake(row) for row in rows]
 
 
 def audit_page(connection: sqlite3.Connection, after_n: int, limit: int) -> list[AuditRow]:
@@ -139,6 +168,42 @@ def event_count(connection: sqlite3.Connection) -> int:
     return count
 
 
+def to_event(row: Row) -> tuple[Event, bool]:
+    """The event in (stream, seq, at_us, kind, body, crc), and whether it is what was written."""
+    stream, seq, at_us, kind, body, crc = row
+    event = Event(stream=stream, seq=seq, at_us=at_us, kind=kind, body=body)
+    return event, event_crc(event) == crc
+
+
+def to_document(row: Row) -> Document:
+    """The document in (kind, id, scope, f1, f2, f3, f4, body, crc)."""
+    kind, of_id, scope, *columns, body, crc = row
+    facets = tuple(column for column in columns if column is not None)
+    found = Document(kind=kind, id=of_id, scope=scope, facets=facets, body=body)
+    return found if document_crc(found) == crc else replace(found, sound=False)
+
+
+def to_claim(row: Row) -> Claim:
+    """The claim in (name, stream, body, crc)."""
+    name, stream, body, crc = row
+    found = Claim(name=name, stream=stream, body=body)
+    return found if claim_crc(found) == crc else replace(found, sound=False)
+
+
+def to_item(row: Row) -> Item:
+    """The item in (queue, id, key, at_us, body, crc)."""
+    queue, of_id, key, at_us, body, crc = row
+    found = Item(queue=queue, id=of_id, key=key, at_us=at_us, body=body)
+    return found if item_crc(found) == crc else replace(found, sound=False)
+
+
+def to_wake(row: Row) -> Wake:
+    """The wake in (stream, at_us, crc)."""
+    stream, at_us, crc = row
+    found = Wake(stream=stream, at_us=at_us)
+    return found if wake_crc(found) == crc else replace(found, sound=False)
+
+
 def _index(query: Query, demanded: Mapping[int, str]) -> str:
     """Name the index: left alone, SQLite walks all documents of the kind, newest first."""
     if query.scope is not None:
@@ -149,13 +214,7 @@ def _index(query: Query, demanded: Mapping[int, str]) -> str:
     return ""
 
 
-def _to_document(row: tuple[Any, ...]) -> Document:
-    kind, of_id, scope, *columns, body = row
-    facets = tuple(column for column in columns if column is not None)
-    return Document(kind=kind, id=of_id, scope=scope, facets=facets, body=body)
-
-
-def _to_audit_row(row: tuple[Any, ...]) -> AuditRow:
+def _to_audit_row(row: Row) -> AuditRow:
     n, at_us, who, what, stream, why, first_seq, events, digest, digest_of_row = row
     entry = AuditEntry(at_us=at_us, who=who, what=what, stream=stream, why=why)
     return AuditRow(

@@ -1,7 +1,8 @@
 """Connections to a paygate database: how they are set up, and which schema they must find."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -72,7 +73,9 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) not in (b"", _MAGIC):
             # SQLite itself would take a file of a few bytes for an empty database, and fill it.
-            raise StoreRefused(f"{path} cannot be opened (no database): name the right folder")
+            raise StoreRefused(
+                f"{path} cannot be opened (no database): name the right folder, or restore a backup"
+            )
     mode = "rw" if writes else "ro"
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode={mode}",
@@ -81,6 +84,9 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
         cached_statements=_STATEMENTS_MAX,
     )
     try:
+        # Before the first setting: to choose the kind of its log is to write into the file.
+        with _refusals_named(connection):
+            _is_ours(connection)
         for name, value in _SHARED + (_WRITER if writes else _READER):
             _set(connection, name, value)
     except BaseException:
@@ -100,17 +106,8 @@ def upgrade(connection: sqlite3.Connection, kinds: Sequence[Kind]) -> None:
     """Bring a new or an older database to our schema, in one transaction; or `StoreRefused`."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_ours(connection):
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(
-                "CREATE TABLE migrations "
-                "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT"
-            )
-        for migration in pending(read_migrations(MIGRATIONS), _applied(connection)):
-            _apply(connection, migration)
-        for kind in _new_kinds(connection, kinds):
-            row = (kind.name, ",".join(kind.facets))
-            connection.execute("INSERT INTO kinds (name, facets) VALUES (?, ?)", row)
+        with _refusals_named(connection):
+            _bring_up(connection, kinds)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -119,11 +116,36 @@ def upgrade(connection: sqlite3.Connection, kinds: Sequence[Kind]) -> None:
 
 def check(connection: sqlite3.Connection, kinds: Sequence[Kind]) -> None:
     """Raise `StoreRefused` unless the database has our schema already. Writes nothing."""
+    with _refusals_named(connection):
+        if not _is_ours(connection):
+            raise StoreRefused("the database is empty: start the server once, it fills it")
+        if pending(read_migrations(MIGRATIONS), _applied(connection)):
+            raise StoreRefused("the database is of an older version: start the server once")
+        _new_kinds(connection, kinds)
+
+
+@contextmanager
+def _refusals_named(connection: sqlite3.Connection) -> Generator[None]:
+    """Let each refusal begin with the path of the database that it is about."""
+    try:
+        yield
+    except StoreRefused as error:
+        _, _, path = connection.execute("PRAGMA database_list").fetchone()
+        raise StoreRefused(f"{path}: {error}") from error
+
+
+def _bring_up(connection: sqlite3.Connection, kinds: Sequence[Kind]) -> None:
     if not _is_ours(connection):
-        raise StoreRefused("the database is empty: start the server once, it fills it")
-    if pending(read_migrations(MIGRATIONS), _applied(connection)):
-        raise StoreRefused("the database is of an older version: start the server once")
-    _new_kinds(connection, kinds)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(
+            "CREATE TABLE migrations "
+            "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT"
+        )
+    for migration in pending(read_migrations(MIGRATIONS), _applied(connection)):
+        _apply(connection, migration)
+    for kind in _new_kinds(connection, kinds):
+        row = (kind.name, ",".join(kind.facets))
+        connection.execute("INSERT INTO kinds (name, facets) VALUES (?, ?)", row)
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

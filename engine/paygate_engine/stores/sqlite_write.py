@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
-from zlib import crc32
 
 from paygate_engine.errors import StoreFailed, StoreFull
 from paygate_engine.stores.base import (
@@ -22,6 +21,13 @@ from paygate_engine.stores.base import (
     Event,
     Item,
     Unit,
+)
+from paygate_engine.stores.checksums import (
+    claim_crc,
+    document_crc,
+    event_crc,
+    item_crc,
+    wake_crc,
 )
 from paygate_engine.stores.rules import find_conflicts
 
@@ -58,20 +64,22 @@ class _Rows:
 
 _EVENTS = _Rows("INSERT INTO events (stream, seq, at_us, kind, body, crc) VALUES", 6)
 _DOCUMENTS = _Rows(
-    "INSERT INTO documents (kind, id, scope, f1, f2, f3, f4, body) VALUES",
-    8,
+    "INSERT INTO documents (kind, id, scope, f1, f2, f3, f4, body, crc) VALUES",
+    9,
     " ON CONFLICT (kind, id) DO UPDATE SET scope = excluded.scope, f1 = excluded.f1,"
-    " f2 = excluded.f2, f3 = excluded.f3, f4 = excluded.f4, body = excluded.body",
+    " f2 = excluded.f2, f3 = excluded.f3, f4 = excluded.f4, body = excluded.body,"
+    " crc = excluded.crc",
 )
 _LINKS = _Rows("INSERT INTO links (kind, name, value, id) VALUES", 4, " ON CONFLICT DO NOTHING")
-_CLAIMS = _Rows("INSERT INTO claims (name, stream, body) VALUES", 3)
+_CLAIMS = _Rows("INSERT INTO claims (name, stream, body, crc) VALUES", 4)
 # Changes no row where the name is held by another stream than the one it is taken over from.
 _TAKE_OVER = (
-    "INSERT INTO claims (name, stream, body) VALUES (?, ?, ?)"
-    " ON CONFLICT (name) DO UPDATE SET stream = excluded.stream, body = excluded.body"
+    "INSERT INTO claims (name, stream, body, crc) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET stream = excluded.stream, body = excluded.body,"
+    " crc = excluded.crc"
     " WHERE claims.stream = ?"
 )
-_ITEMS = _Rows("INSERT INTO items (queue, id, key, at_us, body) VALUES", 5)
+_ITEMS = _Rows("INSERT INTO items (queue, id, key, at_us, body, crc) VALUES", 6)
 _DONE = _Rows(
     "WITH done (queue, id, at_us) AS (VALUES",
     3,
@@ -79,9 +87,9 @@ _DONE = _Rows(
     " WHERE items.queue = done.queue AND items.id = done.id AND items.done_us IS NULL",
 )
 _WAKE = _Rows(
-    "INSERT INTO wakes (stream, at_us) VALUES",
-    2,
-    " ON CONFLICT (stream) DO UPDATE SET at_us = excluded.at_us",
+    "INSERT INTO wakes (stream, at_us, crc) VALUES",
+    3,
+    " ON CONFLICT (stream) DO UPDATE SET at_us = excluded.at_us, crc = excluded.crc",
 )
 _SLEEP = _Rows("DELETE FROM wakes WHERE stream IN (VALUES", 1, ")")
 _AUDIT = _Rows(
@@ -98,12 +106,6 @@ _FORGET_CLAIM = "DELETE FROM claims WHERE name = ?"
 
 class _NameTaken(Exception):
     """A claim changed no row: somebody else holds its name."""
-
-
-def event_crc(event: Event) -> int:
-    """CRC-32 over all fields of an event, so that a flipped bit in its row is seen."""
-    head = f"{event.stream}\n{event.seq}\n{event.at_us}\n{event.kind}\n"
-    return crc32(event.body, crc32(head.encode()))
 
 
 def write_group(
@@ -178,7 +180,7 @@ def _insert(connection: sqlite3.Connection, units: Sequence[Unit]) -> None:
     # Of several versions of one document, and of several wakes of one stream, the last one
     # counts; of several ends of one item the first one does.
     documents = {(document.kind, document.id): document for document in _documents(units)}
-    wakes = {wake.stream: wake.at_us for unit in units for wake in unit.wakes}
+    wakes = {wake.stream: wake for unit in units for wake in unit.wakes}
     done: dict[tuple[str, str], int] = {}
     for unit in units:
         for each in unit.done:
@@ -190,15 +192,17 @@ def _insert(connection: sqlite3.Connection, units: Sequence[Unit]) -> None:
     _DONE.put(connection, [(*key, at_us) for key, at_us in done.items()])
     _DOCUMENTS.put(connection, [_document_row(document) for document in documents.values()])
     _LINKS.put(connection, list(dict.fromkeys(_link_rows(units))))
-    awake = [(stream, at_us) for stream, at_us in wakes.items() if at_us is not None]
-    _WAKE.put(connection, awake)
-    _SLEEP.put(connection, [(stream,) for stream, at_us in wakes.items() if at_us is None])
+    awake = [wake for wake in wakes.values() if wake.at_us is not None]
+    _WAKE.put(connection, [(wake.stream, wake.at_us, wake_crc(wake)) for wake in awake])
+    _SLEEP.put(connection, [(wake.stream,) for wake in wakes.values() if wake.at_us is None])
 
 
 def _insert_claims(connection: sqlite3.Connection, claims: Sequence[Claim]) -> None:
-    rows = [(claim.name, claim.stream, claim.body, claim.replaces) for claim in claims]
+    rows = [
+        (claim.name, claim.stream, claim.body, claim_crc(claim), claim.replaces) for claim in claims
+    ]
     if all(claim.replaces is None for claim in claims):
-        _CLAIMS.put(connection, [row[:3] for row in rows])
+        _CLAIMS.put(connection, [row[:4] for row in rows])
     # One by one, in order: what one unit takes over, the next one may take over from it.
     elif connection.executemany(_TAKE_OVER, rows).rowcount != len(rows):
         raise _NameTaken
@@ -222,12 +226,13 @@ def _event_row(event: Event) -> tuple[object, ...]:
 
 
 def _item_row(item: Item) -> tuple[object, ...]:
-    return (item.queue, item.id, item.key, item.at_us, item.body)
+    return (item.queue, item.id, item.key, item.at_us, item.body, item_crc(item))
 
 
 def _document_row(document: Document) -> tuple[object, ...]:
     f1, f2, f3, f4, *_ = (*document.facets, None, None, None, None)
-    return (document.kind, document.id, document.scope, f1, f2, f3, f4, document.body)
+    names = (document.kind, document.id, document.scope)
+    return (*names, f1, f2, f3, f4, document.body, document_crc(document))
 
 
 def _link_rows(units: Sequence[Unit]) -> Iterator[tuple[object, ...]]:

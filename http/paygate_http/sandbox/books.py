@@ -13,6 +13,7 @@ import msgspec
 
 from paygate_http.sandbox.folder import Storage
 from paygate_http.sandbox.records import CallLine, Charge, LedgerLine, Notice, Operation
+from paygate_http.sandbox.stripe_books import StripeBooks
 from paygate_http.sandbox.wire import ProviderId, time_text
 
 # Some 2.4 GiB with their calls: a load test ends before that, a runaway loop is stopped by it.
@@ -37,7 +38,7 @@ class Settings(msgspec.Struct, kw_only=True):
 
 
 class Books:
-    """All records of one sandbox; both provider accounts."""
+    """All records of one sandbox, of all its accounts."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -48,6 +49,7 @@ class Books:
         self.calls: deque[tuple[int, CallLine]] = deque()
         self.notices: dict[str, Notice] = {}
         self.settings = Settings(digest_key=secrets.token_bytes(32))
+        self.stripe = StripeBooks(storage)
         self._load()
 
     async def flush(self) -> None:
@@ -58,6 +60,7 @@ class Books:
         """Forget every record; the settings stay."""
         for records in (self.charges, self.operations, self.ledger, self.calls, self.notices):
             records.clear()
+        self.stripe.forget()
         self._storage.clear()
         self.keep_settings()
         await self._storage.flush()
@@ -164,5 +167,5 @@ def _number(count: int) -> str:
 
 
 def account(provider: str) -> ProviderId | None:
-    """Give the provider account of that name, or None."""
+    """Give the account of that name that speaks the sandbox's own protocol, or None."""
     return provider if provider in ("sandbox", "sandbox_backup") else None

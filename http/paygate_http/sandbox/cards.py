@@ -37,6 +37,7 @@ _ANYWHERE: dict[str, Verdict] = {
 # A sick issuer link at the first provider only: what failing over is for.
 _AT_ONE: dict[tuple[ProviderId, str], Verdict] = {
     ("sandbox", "4000000000000119"): Decline("processing_error"),
+    ("sandbox_stripe", "4000000000000119"): Decline("processing_error"),
 }
 
 _WALLETS: dict[str, Verdict] = {"wallet_declined": Decline("card_declined")}
@@ -59,7 +60,11 @@ def judge(body: ChargeBody, *, provider: ProviderId) -> Verdict:
     `declined` is for those who ask for it: tests need any number of cards that work.
     """
     if body.card is not None:
-        number = body.card.number
-        return _AT_ONE.get((provider, number)) or _ANYWHERE.get(number, Approve())
+        return judge_card(body.card.number, provider=provider)
     assert body.wallet is not None  # ChargeBody takes exactly one of the two
     return _WALLETS.get(body.wallet.id, Approve())
+
+
+def judge_card(number: str, *, provider: ProviderId) -> Verdict:
+    """Say what a card of this number does."""
+    return _AT_ONE.get((provider, number)) or _ANYWHERE.get(number, Approve())

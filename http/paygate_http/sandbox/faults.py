@@ -29,11 +29,14 @@ OnWebhook = Literal[
     "webhook_drop", "webhook_duplicate", "webhook_delay", "webhook_reorder", "webhook_before_reply"
 ]
 CallFault = Before | During | After
-FaultOperation = Literal["charge", "authorize", "capture", "refund", "void", "find", "dispute"]
+FaultOperation = Literal[
+    "prepare", "charge", "authorize", "capture", "refund", "void", "find", "dispute"
+]
 
 _DURING: frozenset[str] = frozenset(get_args(During))
 _ON_WEBHOOK: frozenset[str] = frozenset(get_args(OnWebhook))
 _ON_FIND: frozenset[str] = frozenset((*get_args(Before), *get_args(After)))
+_MOVES_NOTHING = ("find", "prepare")
 _HANGS = ("hang_before_effect", "hang_after_effect")
 
 
@@ -44,7 +47,8 @@ class FaultsRefused(Exception):
 class FaultPlan(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /faults`: the next `count` matching calls (or webhooks) are struck, by chance.
 
-    No provider or operation means any; but look-ups are struck only where `find` is named.
+    No provider or operation means any; but what moves no money is struck only where it is named:
+    look-ups as `find`, the first of two steps as `prepare`.
     """
 
     fault: Before | During | After | OnWebhook
@@ -84,8 +88,9 @@ class Faults:
 
     def add(self, plan: FaultPlan) -> None:
         """Add a plan. Raises `FaultsRefused` where it could never strike, or too many stand."""
-        if plan.operation == "find" and plan.fault not in _ON_FIND:
-            raise FaultsRefused(f"A look-up cannot suffer {plan.fault}.")
+        if plan.operation in _MOVES_NOTHING and plan.fault not in _ON_FIND:
+            what = "look-up" if plan.operation == "find" else "preparation"
+            raise FaultsRefused(f"A {what} cannot suffer {plan.fault}.")
         if plan.operation == "dispute" and plan.fault not in _ON_WEBHOOK:
             raise FaultsRefused(f"A dispute has webhooks only and cannot suffer {plan.fault}.")
         if len(self._entries) >= PLANS_MAX:
@@ -137,7 +142,7 @@ def _matches(plan: FaultPlan, provider: str, operation: str) -> bool:
     if plan.provider is not None and plan.provider != provider:
         return False
     if plan.operation is None:
-        return operation != "find"
+        return operation not in _MOVES_NOTHING
     return plan.operation == operation
 
 

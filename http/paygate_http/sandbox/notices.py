@@ -8,20 +8,18 @@ import asyncio
 import logging
 import random
 from collections import deque
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
-from standardwebhooks import Webhook
 
 from paygate_engine.clock import Clock
-from paygate_engine.ids import Ids
 from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.faults import Faults, Strike
 from paygate_http.sandbox.records import Notice
 from paygate_http.sandbox.schedule import Schedule
-from paygate_http.sandbox.wire import ProviderId, time_text
+from paygate_http.sandbox.tongues import News, Tongue
+from paygate_http.sandbox.wire import ProviderId
 
 # 0.5 s, doubled up to a minute, 18 times: eleven minutes in all, which outlast a restart.
 ATTEMPTS_MAX = 18
@@ -42,7 +40,10 @@ _log = logging.getLogger(__name__)
 
 
 class Notices:
-    """Makes notices and delivers them. Without a registered gateway nothing is made."""
+    """Makes notices and delivers them. Without a registered gateway nothing is made.
+
+    `tongues`: how each account words and signs what it has to say.
+    """
 
     def __init__(
         self,
@@ -51,17 +52,15 @@ class Notices:
         faults: Faults,
         schedule: Schedule,
         clock: Clock,
-        ids: Ids,
         rng: random.Random,
-        secret: str,
+        tongues: Mapping[ProviderId, Tongue],
     ) -> None:
         self._books = books
         self._faults = faults
         self._schedule = schedule
         self._clock = clock
-        self._ids = ids
         self._rng = rng
-        self._signer = Webhook(secret)
+        self._tongues = tongues
         self._session: aiohttp.ClientSession | None = None
         self._ready: deque[Notice] = deque()
         self._sending: set[asyncio.Task[None]] = set()
@@ -103,6 +102,11 @@ class Notices:
         data: dict[str, object],
     ) -> None:
         """Tell the gateway. `cause` and `key` are the operation's, for faults."""
+        tongue = self._tongues[provider]
+        now_us = self._clock.now_us()
+        news = News(event_type=event_type, transaction_id=transaction_id, data=data)
+        # What a provider lists of its events does not depend on who heard of them.
+        worded = tongue.record(news, now_us=now_us)
         if self._books.settings.gateway_url is None:
             return
         strike = self._faults.on_webhook(provider, cause)
@@ -111,20 +115,8 @@ class Notices:
         if len(self._books.notices) >= NOTICES_MAX:
             _log.warning("too many webhooks wait: dropped one of %s", event_type)
             return
-        now_us = self._clock.now_us()
-        body = {
-            "providerID": provider,
-            "eventType": event_type,
-            "transactionID": transaction_id,
-            "data": data,
-            "timestamp": time_text(now_us),
-        }
-        notice = Notice(
-            id=self._ids.new("msg"),
-            provider=provider,
-            body=msgspec.json.encode(body),
-            due_at_us=now_us,
-        )
+        worded = worded or tongue.word(news, now_us=now_us)
+        notice = Notice(id=worded.id, provider=provider, body=worded.body, due_at_us=now_us)
         self._dispatch(notice, strike, key=key)
         self._books.keep(notice)
 
@@ -227,23 +219,11 @@ class Notices:
             async with self._session.post(
                 url,
                 data=notice.body,
-                headers=self._headers(notice),
+                # Signed anew for each attempt: the gateway refuses what was signed long ago.
+                headers=self._tongues[notice.provider].sign(notice, now_us=self._clock.now_us()),
                 allow_redirects=False,
                 ssl=not trusted,
             ) as response:
                 return 200 <= response.status < 300  # noqa: PLR2004 - HTTP's own numbers
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
-
-    def _headers(self, notice: Notice) -> dict[str, str]:
-        # Signed anew for each attempt: the gateway refuses what was signed long ago.
-        seconds = self._clock.now_us() // 1_000_000
-        signature = self._signer.sign(
-            notice.id, datetime.fromtimestamp(seconds, UTC), notice.body.decode()
-        )
-        return {
-            "Content-Type": "application/json",
-            "webhook-id": notice.id,
-            "webhook-timestamp": str(seconds),
-            "webhook-signature": signature,
-        }

@@ -18,10 +18,15 @@ from paygate_http.sandbox.faults import Faults
 from paygate_http.sandbox.folder import Folder, Nowhere
 from paygate_http.sandbox.later import Later
 from paygate_http.sandbox.notices import Notices
+from paygate_http.sandbox.passage import Passage
 from paygate_http.sandbox.schedule import Schedule
 from paygate_http.sandbox.settlement import Settlement
+from paygate_http.sandbox.stripe_account import STRIPE_ACCOUNT, stripe_routes
+from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
+from paygate_http.sandbox.stripe_tongue import StripeTongue
 from paygate_http.sandbox.teller import Teller, Terms
-from paygate_http.sandbox.wire import BODY_BYTES_MAX
+from paygate_http.sandbox.tongues import StandardTongue, Tongue
+from paygate_http.sandbox.wire import BODY_BYTES_MAX, PROVIDERS, ProviderId, trouble
 
 WEBHOOK_SECRET = "whsec_cGF5Z2F0ZS1zYW5kYm94LXdlYmhvb2stc2VjcmV0"  # noqa: S105 - public: the contract prints it
 """What every sandbox signs its webhooks with; a live server refuses it."""
@@ -78,6 +83,7 @@ async def start_sandbox(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    listener: socket.socket | None = None,
     data_dir: Path | None = None,
     seed: int | None = None,
     latency_ms: int = 50,
@@ -89,12 +95,13 @@ async def start_sandbox(
 ) -> Sandbox:
     """Start both provider accounts on one server; port 0 takes any free one.
 
+    `listener`, from `listen`, is bound to both already, and is closed with the sandbox.
     With `data_dir` the books survive kill -9; without, they end with the process. `gateway_url`
     gets the webhooks, until another one registers by `POST /gateway`; None leaves whoever
     registered before a restart. Raises `StoreRefused` where another sandbox has the folder, and
     `OSError` where the port is taken.
     """
-    listener = _listen(host, port)
+    listener = listener or listen(host, port)
     try:
         books = Books(Folder(data_dir) if data_dir is not None else Nowhere())
     except BaseException:
@@ -103,11 +110,10 @@ async def start_sandbox(
     if gateway_url is not None:
         books.settings.gateway_url = gateway_url.rstrip("/")
         books.keep_settings()
-    bound_port: int = listener.getsockname()[1]
     terms = Terms(
         find_lag_us=find_lag_ms * 1_000,
         void_window_us=void_window_s * 1_000_000,
-        url=url_of(host, bound_port),
+        url=url_of(host, listener),
     )
     sandbox = _join(
         books,
@@ -121,8 +127,15 @@ async def start_sandbox(
     return sandbox
 
 
-def url_of(host: str, port: int) -> str:
-    """Give the URL of a server on this host and port; IPv6 addresses in brackets."""
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen: whoever calls waits until the sandbox starts on it. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """Give the URL of a server on this host and socket; IPv6 addresses in brackets."""
+    port: int = listener.getsockname()[1]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -139,9 +152,8 @@ def _join(
         faults=faults,
         schedule=schedule,
         clock=clock,
-        ids=ids,
         rng=random.Random(f"{root}/notices"),  # noqa: S311 - jitter
-        secret=webhook_secret,
+        tongues=_tongues(books, ids=ids, terms=terms, secret=webhook_secret),
     )
     settlement = Settlement(books=books, notices=notices, schedule=schedule, clock=clock)
     later = Later(
@@ -150,23 +162,40 @@ def _join(
     teller = Teller(
         books=books, settlement=settlement, later=later, clock=clock, ids=ids, terms=terms
     )
+    passage = Passage(books=books, faults=faults, clock=clock, latency_s=latency_s, trouble=trouble)
     calls = Calls(
         books=books,
-        faults=faults,
+        passage=passage,
         notices=notices,
         teller=teller,
         clock=clock,
-        latency_s=latency_s,
         url=terms.url,
     )
     control = Control(books=books, faults=faults, later=later, notices=notices, schedule=schedule)
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.add_routes(calls.routes() + control.routes())
+    app.add_routes(
+        stripe_routes(
+            books=books,
+            faults=faults,
+            notices=notices,
+            teller=teller,
+            clock=clock,
+            ids=ids,
+            terms=terms,
+            latency_s=latency_s,
+        )
+    )
     later.resume()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     return Sandbox(url=terms.url, books=books, schedule=schedule, notices=notices, runner=runner)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+def _tongues(books: Books, *, ids: Ids, terms: Terms, secret: str) -> dict[ProviderId, Tongue]:
+    tongues: dict[ProviderId, Tongue] = {
+        each: StandardTongue(provider=each, ids=ids, secret=secret) for each in PROVIDERS
+    }
+    tongues[STRIPE_ACCOUNT] = StripeTongue(
+        provider=STRIPE_ACCOUNT, books=books, ids=ids, url=terms.url, secret=STRIPE_WEBHOOK_SECRET
+    )
+    return tongues

@@ -31,12 +31,31 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One call with a fresh key, whatever its verb."""
+    """One call with a fresh key, whatever its verb.
+
+    `refund_id`: the id that a refund gets, where the account names its refunds itself.
+    """
 
     provider: ProviderId
     key: str
     verb: Verb
     params_digest: bytes
+    refund_id: str | None = None
+
+
+class Sale(Struct, frozen=True, kw_only=True):
+    """What a charge is about, once its instrument was judged.
+
+    `txn_id`: the id of the object that becomes the charge, where there was one before.
+    """
+
+    amount_minor: int
+    currency: str
+    capture: bool
+    verdict: Verdict
+    reference: str | None = None
+    return_url: str | None = None
+    txn_id: str | None = None
 
 
 class Refused(Struct, frozen=True):
@@ -70,28 +89,40 @@ class Teller:
         self, request: Request, body: ChargeBody, strike: Strike | None
     ) -> Operation | Refused:
         """Charge or hold."""
+        sale = Sale(
+            amount_minor=body.amount_minor,
+            currency=body.currency,
+            capture=body.capture,
+            verdict=judge(body, provider=request.provider),
+            reference=body.reference,
+            return_url=body.return_url,
+        )
+        return self.sell(request, sale, strike)
+
+    def sell(self, request: Request, sale: Sale, strike: Strike | None) -> Operation | Refused:
+        """Charge or hold what was judged."""
         if self._books.is_full():
             return Refused(FULL, trouble("sandbox_full", "The books are full: POST /reset."))
         if strike is not None and strike.fault == "error_500_stored":
-            return self._broken(request, body.amount_minor, body.currency, body.reference)
+            return self._broken(request, sale.amount_minor, sale.currency, sale.reference)
         charge = Charge(
-            id=self._ids.new("ch"),
+            id=sale.txn_id or self._ids.new("ch"),
             provider=request.provider,
             key=request.key,
-            reference=body.reference or request.key,
-            amount_minor=_twisted(body.amount_minor, strike),
-            currency=body.currency,
-            capture=body.capture,
+            reference=sale.reference or request.key,
+            amount_minor=_twisted(sale.amount_minor, strike),
+            currency=sale.currency,
+            capture=sale.capture,
             status="pending",
             created_at_us=self._clock.now_us(),
-            return_url=body.return_url,
+            return_url=sale.return_url,
         )
         operation = self._operation(
             request, charge, charge.id, charge.amount_minor, charge.reference
         )
         self._books.keep(charge)
         self._books.keep(operation)
-        self._begin(operation, charge, _verdict(request, body, strike), strike)
+        self._begin(operation, charge, _verdict(sale, strike), strike)
         return self._sealed(operation, charge)
 
     def follow_up(
@@ -120,7 +151,9 @@ class Teller:
             return Refused(CONFLICT, trouble(code, message))
         if code is None and strike is not None and strike.fault == "decline":
             code = "card_declined"
-        txn_id = self._ids.new("re") if request.verb == "refund" else charge.id
+        txn_id = charge.id
+        if request.verb == "refund":
+            txn_id = request.refund_id or self._ids.new("re")
         operation = self._operation(
             request, charge, txn_id, _twisted(amount_minor, strike), body.reference
         )
@@ -219,10 +252,10 @@ class Teller:
         return operation
 
 
-def _verdict(request: Request, body: ChargeBody, strike: Strike | None) -> Verdict:
+def _verdict(sale: Sale, strike: Strike | None) -> Verdict:
     if strike is not None and strike.fault == "decline":
         return Decline("card_declined")
-    return judge(body, provider=request.provider)
+    return sale.verdict
 
 
 def _is_pending(strike: Strike | None) -> bool:

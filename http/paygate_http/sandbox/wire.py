@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-ProviderId = Literal["sandbox", "sandbox_backup"]
+ProviderId = Literal["sandbox", "sandbox_backup", "sandbox_stripe"]
 PROVIDERS: tuple[ProviderId, ...] = ("sandbox", "sandbox_backup")
+"""The accounts that speak this protocol; `sandbox_stripe` speaks Stripe's."""
 
 Verb = Literal["charge", "authorize", "capture", "refund", "void"]
 

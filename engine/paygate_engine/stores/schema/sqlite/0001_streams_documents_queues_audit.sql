@@ -1,4 +1,6 @@
--- Streams of events: what happened, in order. `crc` is CRC-32 over all other columns of the row.
+-- `crc`, wherever it is, is CRC-32 over the other columns of its row (`stores/checksums.py`).
+
+-- Streams of events: what happened, in order.
 CREATE TABLE events (
     stream TEXT NOT NULL,
     seq INTEGER NOT NULL,
@@ -19,6 +21,7 @@ CREATE TABLE documents (
     f3 TEXT,
     f4 TEXT,
     body BLOB NOT NULL,
+    crc INTEGER NOT NULL,
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -38,16 +41,19 @@ CREATE TABLE links (
 CREATE TABLE claims (
     name TEXT NOT NULL PRIMARY KEY,
     stream TEXT NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Queues. A done item stays until it is forgotten, so that its id is not taken in again.
+-- Queues. A done item stays until it is forgotten, so that its id is not taken in again. `done_us`
+-- is set later, and so is not in `crc`.
 CREATE TABLE items (
     queue TEXT NOT NULL,
     id TEXT NOT NULL,
     key TEXT NOT NULL,
     at_us INTEGER NOT NULL,
     body BLOB NOT NULL,
+    crc INTEGER NOT NULL,
     done_us INTEGER,
     PRIMARY KEY (queue, id)
 ) STRICT, WITHOUT ROWID;
@@ -58,7 +64,8 @@ CREATE INDEX items_done ON items (queue, done_us, id) WHERE done_us IS NOT NULL;
 -- Streams that are open, and from when on each wants to be looked at.
 CREATE TABLE wakes (
     stream TEXT NOT NULL PRIMARY KEY,
-    at_us INTEGER NOT NULL
+    at_us INTEGER NOT NULL,
+    crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- The audit chain: `hash` covers the row before, this row, and the events that `digest` covers.

@@ -1,0 +1,176 @@
+"""What every message to a payment ends in: a draft that is committed, and what follows from it.
+
+The state, how it is read back, how a decision becomes durable, and what the process does once it
+is: answer, wake waiters, set alarms, pursue calls. No message is handled here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from paygate_actors import events as e
+from paygate_actors.card import SealedCard
+from paygate_actors.draft import Answer, Context, Draft
+from paygate_actors.evolving import evolve
+from paygate_actors.house import House
+from paygate_actors.messages import PaymentView, Refusal, TransactionReply
+from paygate_actors.payment_messages import Look
+from paygate_actors.projection import Cause, look_at_us, unit
+from paygate_actors.pursuer import Pursuer
+from paygate_actors.record import Payment
+from paygate_actors.sums import unresolved
+from paygate_actors.views import payment_view, transaction_view
+from paygate_actors.waiting import Waiters
+from paygate_engine.actor import LATER
+from paygate_engine.entity import Entity
+from paygate_engine.errors import Conflicted
+from paygate_engine.stores.base import Claim, Conflict, Document, Done, Event
+from paygate_engine.system import ActorSystem
+
+# Room in the journal comes back within a group or two, on a full disk when somebody makes some.
+REFUSED_RETRY_S = 1.0
+
+
+class PaymentCore(Entity):
+    """A payment's state, and the one way in which it changes."""
+
+    __slots__ = ("_house", "_pursuer", "_waiters", "payment")
+
+    payment: Payment | None
+
+    def __init__(self, system: ActorSystem, key: str, *, house: House) -> None:
+        super().__init__(system, key)
+        self._house = house
+        self.payment = None
+        self._pursuer: Pursuer | None = None
+        self._waiters: Waiters | None = None
+
+    # ------------------------------------------------------------------ what the engine asks for
+
+    def replay(self, event: Event) -> None:
+        """Fold a recorded event in."""
+        recorded = e.decode(event.kind, event.body)
+        self.payment = evolve(self.payment, recorded, id=event.stream, at_us=event.at_us)
+
+    def forget(self) -> None:
+        """Drop everything: the journal has it."""
+        if self._pursuer is not None:
+            self._pursuer.drop()
+        self.payment = None
+        self._pursuer = None
+
+    def on_loaded(self) -> None:
+        """Take up what is open, behind the messages that wait already."""
+        if self.payment is not None and unresolved(self.payment):
+            self._house.again((self.key, Look()))
+
+    def may_sleep(self) -> bool:
+        """Nothing is under way and nobody waits."""
+        return self._pursuer is None and not self._waiters
+
+    def on_conflict(self, conflict: Conflict) -> bool:
+        """Somebody else holds the idempotency key: the front looks again. Else decide again."""
+        asker = self.asker()
+        if conflict.what != "claim" or asker is None:
+            return False
+        asker.set_exception(Conflicted(conflict))
+        return True
+
+    def on_refused(self, message: Any, error: Exception) -> None:
+        """Facts are never lost for want of room: they come again in a while."""
+        self.system.after(REFUSED_RETRY_S, self._house.again, (self.key, message))
+
+    # ------------------------------------------------------------------ committing
+
+    def _draft(self) -> tuple[Draft, Context]:
+        payment = self._known()
+        ctx = self._house.context(payment.created.currency, payment.created.provider_pin)
+        return Draft(payment.id, payment, ctx.now_us), ctx
+
+    def _conclude(self, draft: Draft, answer: Answer, cause: Cause) -> object:
+        if not draft.events:
+            return self._reply(answer)
+        return self._commit(draft, cause, reply=lambda: self._reply(answer))
+
+    def _commit(
+        self,
+        draft: Draft,
+        cause: Cause,
+        *,
+        reply: Callable[[], object] | None = None,
+        claim: Claim | None = None,
+        documents: tuple[Document, ...] = (),
+        done: tuple[Done, ...] = (),
+        card: SealedCard | None = None,
+    ) -> object:
+        asker = self.asker()
+
+        def then() -> None:
+            self._moved_on(draft, card)
+            if asker is not None:
+                asker.set(None if reply is None else reply())
+
+        self.persist(
+            unit(
+                draft,
+                seq=self.seq,
+                at_us=draft.at_us,
+                cause=cause,
+                claim=claim,
+                extra=documents,
+                done=done,
+            ),
+            then,
+        )
+        return LATER
+
+    def _moved_on(self, draft: Draft, card: SealedCard | None) -> None:
+        self.payment = payment = draft.payment
+        if card is not None:
+            self._pursuer = Pursuer(self._house, self.key, card)
+        self._house.count(draft.events)
+        self._follow(payment, draft.events)
+        self._tell_arrivals(draft.before)
+        self._set_alarm(draft.before)
+        if self._waiters:
+            self._waiters.answer(payment)
+
+    def _follow(self, payment: Payment, news: Sequence[e.PaymentEvent]) -> None:
+        if self._pursuer is None:
+            if not unresolved(payment):
+                return
+            self._pursuer = Pursuer(self._house, self.key, None)
+        if not self._pursuer.follow(payment, news):
+            self._pursuer = None
+
+    def _tell_arrivals(self, before: Payment | None) -> None:
+        payment = self._known()
+        if payment.provider is None or payment.provider_txn_id is None:
+            return
+        known = None if before is None else (before.provider, before.provider_txn_id)
+        if known != (payment.provider, payment.provider_txn_id):
+            self._house.arrivals.appeared(payment.provider, payment.provider_txn_id)
+
+    def _set_alarm(self, before: Payment | None) -> None:
+        at_us = look_at_us(self._known())
+        if at_us is not None and (before is None or look_at_us(before) != at_us):
+            self._house.alarm.at(self.key, at_us)
+
+    # ------------------------------------------------------------------ answering
+
+    def _known(self) -> Payment:
+        assert self.payment is not None, "the region hands messages to payments that exist"
+        return self.payment
+
+    def _view(self) -> PaymentView:
+        return payment_view(self._known())
+
+    def _reply(self, answer: Answer) -> TransactionReply | Refusal:
+        if answer.refusal is not None:
+            return answer.refusal
+        payment = self._known()
+        assert answer.transaction_id is not None
+        txn = payment.txn(answer.transaction_id)
+        assert txn is not None
+        return TransactionReply(
+            transaction=transaction_view(payment, txn), replayed=answer.replayed
+        )
