@@ -110,15 +110,23 @@ def _expired(draft: Draft) -> None:
 
 
 def correct(
-    draft: Draft, command: SetTransactionStatus, fresh: Outcome | None, ctx: Context
+    draft: Draft,
+    command: SetTransactionStatus,
+    fresh: Outcome | None,
+    ctx: Context,
+    *,
+    key: str | None,
 ) -> Answer:
-    """An operator's correction, held against the provider's fresh answer (None: not asked)."""
+    """An operator's correction, held against the provider's fresh answer (None: not asked).
+
+    `key`: of the call that the answer is about, which may not be the newest one any more.
+    """
     txn = draft.payment.txn(command.transaction_id)
     if txn is None:
         return Answer(refusal=Refusal(code="transaction_not_found", detail="No such transaction."))
     if txn.status != "pending":
         return Answer(refusal=_final(txn.status))
-    call = call_to_ask(draft.payment, txn)
+    call = None if key is None else draft.payment.call(key)
     if fresh is not None and call is not None:
         # Who corrects a payment decides about it as it is: a decline is tried nowhere else.
         said(draft, call, fresh, msgspec.structs.replace(ctx, routes=()))

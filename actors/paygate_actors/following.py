@@ -212,8 +212,10 @@ def _capture_declined(draft: Draft, call: Call, failure: Failure) -> None:
 def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> None:
     charge = charge_of(draft.payment)
     own = _of_own_charge(draft.payment, call)
-    if failure.code == "operation_pending" and own and charge is not None and charge.unresolved:
-        return  # the charge is decided first; its answer starts the void anew
+    not_yet = failure.code in ("operation_pending", "already_settled")
+    if not_yet and own and charge is not None and charge.unresolved:
+        # The charge is decided first, and of which amount; its answer starts the void anew.
+        return
     reverse = _txn_of(draft.payment, call)
     if reverse.status != "pending":
         return  # what became of the charge decided about the reverse already

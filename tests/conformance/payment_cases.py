@@ -156,7 +156,10 @@ class Story:
             reason="the bank told us",
             force=force,
         )
-        return self._ask(lambda draft: facts.correct(draft, command, fresh, self.ctx))
+        txn = self.payment.txn(transaction_id)
+        call = None if txn is None else facts.call_to_ask(self.payment, txn)
+        key = None if call is None else call.key
+        return self._ask(lambda draft: facts.correct(draft, command, fresh, self.ctx, key=key))
 
     def not_charged(
         self, fresh: Outcome | None, *, can: Capabilities | None, key: str | None = None

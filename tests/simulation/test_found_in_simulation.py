@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from paygate_actors import events as e
 from paygate_actors.draft import Context, Draft
 from paygate_actors.evolving import evolve
-from paygate_actors.facts import passed, reported, said
-from paygate_actors.messages import MethodView
+from paygate_actors.facts import correct, passed, reported, said
+from paygate_actors.messages import Caller, Failure, MethodView, SetTransactionStatus
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined
 from paygate_actors.projection import Cause, charge_link, unit
@@ -246,3 +246,84 @@ def test_an_operators_word_on_everything_that_is_open_calls_nobody():
     passed(draft, replace(CTX, now_us=10**10))
 
     assert draft.payment.attention is None
+
+
+def failed_over() -> Payment:
+    """A charge that its first provider declined, and that is under way at the second."""
+    return fold(
+        e.PaymentCreated(
+            merchant="m",
+            by="key_1",
+            transaction_id="txn_1",
+            amount_minor=900,
+            currency="USD",
+            capture_method="automatic",
+            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
+            livemode=False,
+        ),
+        e.CallStarted(
+            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
+        ),
+        e.Moved(fact="charge_started"),
+        e.CallDeclined(key="txn_1-1", failure=Failure(code="api_error", message="")),
+        e.CallStarted(
+            key="txn_1-2", transaction_id="txn_1", verb="charge", provider="t", amount_minor=900
+        ),
+    )
+
+
+def test_an_answer_about_the_first_attempt_is_not_taken_for_one_about_the_second():
+    """An operator's correction asked about the first; while the answer came it failed over."""
+    draft = Draft(PAYMENT_ID, failed_over(), 1_000_000)
+    command = SetTransactionStatus(
+        caller=Caller(role="operator", merchant="", key_id="op"),
+        transaction_id="txn_1",
+        status="failed",
+        reason="r",
+    )
+
+    answer = correct(draft, command, Declined(code="api_error"), CTX, key="txn_1-1")
+
+    assert answer.refusal is not None and answer.refusal.code == "provider_disagrees"
+    assert draft.payment.status == "processing"
+    second = draft.payment.call("txn_1-2")
+    assert second is not None and second.state == "open"
+
+
+def test_a_charge_that_was_settled_before_its_void_is_known_before_it_is_given_back():
+    """It may be of another amount than ours: what is left of it would be kept for ever."""
+    confirming = fold(
+        e.PaymentCreated(
+            merchant="m",
+            by="key_1",
+            transaction_id="txn_1",
+            amount_minor=900,
+            currency="USD",
+            capture_method="automatic",
+            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
+            livemode=False,
+        ),
+        e.CallStarted(
+            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
+        ),
+        e.Moved(fact="charge_started"),
+        e.ActionRequested(key="txn_1-1", provider_txn_id="ch", url="https://s", expires_at_us=1),
+        e.Moved(fact="action_required", expires_at_us=1),
+    )
+    draft = Draft(PAYMENT_ID, confirming, 1_000_000)
+    passed(draft, CTX)
+    void = draft.payment.calls[-1]
+    assert void.verb == "void"
+
+    said(draft, void, Declined(code="already_settled"), CTX)
+
+    assert draft.payment.calls[-1].verb == "void"  # no refund of an amount that is only ours
+    charge = draft.payment.call("txn_1-1")
+    assert charge is not None
+    said(
+        draft, charge, Approved(provider_txn_id="ch", amount=Money(901, "USD"), captured=True), CTX
+    )
+    again = draft.payment.calls[-1]
+    assert (again.verb, again.amount_minor) == ("void", 901)
+    said(draft, again, Declined(code="already_settled"), CTX)
+    assert (draft.payment.calls[-1].verb, draft.payment.calls[-1].amount_minor) == ("refund", 901)

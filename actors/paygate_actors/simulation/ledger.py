@@ -207,7 +207,7 @@ class Ledger:
         for txn in payment.txns:
             self._check_transaction(payment, txn, documents.get((TRANSACTION, txn.id)))
         over = payment.status in _OVER and (before is None or before.status != payment.status)
-        if over and payment.attention != "amount_mismatch":
+        if over and not any(each.code == "amount_mismatch" for each in payment.concerns):
             self._check_nothing_kept(payment)
 
     def _check_transaction(self, payment: Payment, txn: Txn, document: Document | None) -> None:

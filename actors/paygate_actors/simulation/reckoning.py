@@ -118,6 +118,16 @@ def open_still(payment: Payment, providers: Providers) -> str | None:
     return f"{payment.status}: {', '.join(still)}" if still else None
 
 
+def may_still_move(payment: Payment, providers: Providers) -> bool:
+    """Whether a hold of the payment, or one that it was to give back, will run out some day."""
+    prefix = payment.txns[0].id + "-"
+    return any(
+        charge.status == "authorized"
+        for provider in providers.values()
+        for charge in provider.books.of_keys(prefix)
+    )
+
+
 def _knows(providers: Providers, call: Call) -> bool:
     provider = providers.get(call.provider)
     return provider is not None and provider.books.ever(call.key)
@@ -183,4 +193,4 @@ def _check_disputed(payment: Payment, charge: Charge) -> None:
 def _flagged(payment: Payment) -> bool:
     """Whether a person was called because the provider would not give it back."""
     undone = [txn for txn in payment.txns if txn.type == "reverse" and txn.status == "failed"]
-    return payment.attention is not None and bool(undone)
+    return bool(payment.concerns) and bool(undone)

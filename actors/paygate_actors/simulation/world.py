@@ -190,7 +190,11 @@ class World:
 
     async def _let_hours_pass(self) -> None:
         """What rests stays as it is, but for holds: those run out at their provider."""
-        rested = [each for each in self.ledger.payments.values() if each.status != "authorized"]
+        rested = [
+            each
+            for each in self.ledger.payments.values()
+            if not reckoning.may_still_move(each, self.providers)
+        ]
         await asyncio.sleep(self.options.quiet_hours * 3_600)
         self._keeper.check()
         for payment in rested:
