@@ -23,7 +23,8 @@ help: ## list the targets
 setup: $(STAMP) ## make .venv with everything in it; nothing happens when it is up to date
 
 # Packages that are there already are not looked up, so this runs without a network as well. The
-# build backend is installed first and used in place for the same reason.
+# build backends, ours and that of a dependency that comes as source, are installed first and used
+# in place for the same reason.
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 		{ echo "paygate needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.11 ..." >&2; exit 1; }
@@ -31,7 +32,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 		{ echo "$(PYTHON) has no venv: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet 'pip==$(PIP_VERSION)'
-	$(PIP) install --quiet -c $(CONSTRAINTS) hatchling editables
+	$(PIP) install --quiet -c $(CONSTRAINTS) hatchling editables setuptools
 	$(PIP) install --quiet -c $(CONSTRAINTS) --no-build-isolation --editable . --group dev
 	@touch $@
 
