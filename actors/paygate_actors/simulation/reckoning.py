@@ -119,7 +119,14 @@ def open_still(payment: Payment, providers: Providers) -> str | None:
 
 
 def may_still_move(payment: Payment, providers: Providers) -> bool:
-    """Whether a hold of the payment, or one that it was to give back, will run out some day."""
+    """Whether something comes to it by itself: the end of a hold, or what a person waits for.
+
+    A person was called for everything but a hold; that does not end a deadline or a pursuit.
+    """
+    if payment.status in ("requires_action", "review"):
+        return True
+    if any(call.unresolved for call in payment.calls):
+        return True
     prefix = payment.txns[0].id + "-"
     return any(
         charge.status == "authorized"
