@@ -28,6 +28,7 @@ from paygate_engine import chain
 from paygate_engine.errors import StoreFailed, StoreRefused
 from paygate_engine.heads import BadHead
 from paygate_engine.stores.draft_folder import DraftFolder
+from paygate_engine.stores.log_check import log_of
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
 from paygate_engine.stores.sqlite_copy import Snapshot
 
@@ -157,7 +158,9 @@ def _must_fit(size: int, *, source: Path, parent: Path) -> None:
 async def _fault(
     folder: Path, moment: Snapshot, *, heads_of: Callable[[Path], Heads], watch: Watch
 ) -> str | None:
-    """Say what is wrong with the copy: its pages, its rows, or its chain up to published ends."""
+    """Say what the copy lacks, or what is wrong with its pages, its rows, or its chain."""
+    if moment.lost is not None:
+        return f"{log_of(folder / DATABASE_NAME).name}: {moment.lost}"
     store = SqliteStore(folder, KINDS, read_only=True)
     try:
         heads = heads_of(folder)

@@ -163,7 +163,7 @@ def _taken(payment: Payment, stray: Txn | None) -> int:
     stray_id = None if stray is None else stray.id
     about = [txn for txn in payment.txns if txn.stray_id == stray_id]
     taken = [txn for txn in about if txn.type == "chargeback" and txn.status != "cancelled"]
-    back = [txn for txn in about if txn.type == "chargeback_reversal"]
+    back = [txn for txn in about if txn.type == "chargeback_reversal" and txn.status == "success"]
     return sum(txn.amount_minor for txn in taken) - sum(txn.amount_minor for txn in back)
 
 
@@ -175,18 +175,32 @@ def _closed_again(draft: Draft, known: Txn, event: ProviderEvent, provider: str)
         _settle(draft, known.id, "success", event)
         draft.attend("disputed", event.event_id)
         return
-    # The same end again, or a better one: how new it is must be known, because the news that it
+    # The same end again, or another one: how new it is must be known, because the news that it
     # was opened before that may come last.
     _settle(draft, known.id, known.status, event)
-    if known.status == "success" and event.dispute_won:
+    if known.status != "success":
+        return
+    back = _reversal_of(draft.payment, known)
+    if event.dispute_won and back is None:
         _won_back(draft, known, event, provider)
+    elif back is not None and not event.dispute_won:
+        # Won back once, and lost for good: it is gone again.
+        _settle(draft, back.id, "cancelled", event)
+        draft.attend("disputed", event.event_id)
+
+
+def _reversal_of(payment: Payment, lost: Txn) -> Txn | None:
+    return next(
+        (
+            txn
+            for txn in payment.txns
+            if (txn.type, txn.reason, txn.status) == ("chargeback_reversal", lost.id, "success")
+        ),
+        None,
+    )
 
 
 def _won_back(draft: Draft, lost: Txn, event: ProviderEvent, provider: str) -> None:
-    if any(
-        txn.type == "chargeback_reversal" and txn.reason == lost.id for txn in draft.payment.txns
-    ):
-        return
     draft.open_transaction(
         "chargeback_reversal",
         origin="provider",

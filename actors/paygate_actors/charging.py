@@ -196,7 +196,8 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
         _pending(draft, call, Pending(provider_txn_id=said.provider_txn_id))
         return
     given_up = is_stray(draft.payment, call)
-    overruled = draft.payment.txns[0].asserted
+    if not given_up:
+        _overruled(draft, call)
     draft.approve(
         call,
         provider_txn_id=said.provider_txn_id,
@@ -207,9 +208,6 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
     if given_up:
         book_stray(draft, call, said)
         return
-    if overruled in ("failed", "cancelled"):
-        # Whoever was told that nothing was charged may have charged the payer otherwise.
-        draft.attend("assertion_overruled", call.key)
     _after_approval(draft, call.key, ctx)
 
 
@@ -339,6 +337,7 @@ def _action_required(draft: Draft, call: Call, said: ActionRequired) -> None:
         call.state == "action" and call.url == said.url and call.expires_at_us == said.expires_at_us
     ):
         return
+    _overruled(draft, call)
     draft.add(
         e.ActionRequested(
             key=call.key,
@@ -356,11 +355,19 @@ def _action_required(draft: Draft, call: Call, said: ActionRequired) -> None:
     void_charge(draft, waiting, charge)
 
 
+def _overruled(draft: Draft, call: Call) -> None:
+    """Call a person where an operator said that it ended, and its provider says otherwise."""
+    if draft.payment.txns[0].asserted in ("failed", "cancelled"):
+        # Whoever was told that nothing was charged may have charged the payer otherwise.
+        draft.attend("assertion_overruled", call.key)
+
+
 def _pending(draft: Draft, call: Call, said: Pending) -> None:
     if not call.unresolved:
         return
     known = said.provider_txn_id or call.provider_txn_id
     expected = said.expected_by_us or call.expected_by_us
     if (call.state, call.provider_txn_id, call.expected_by_us) != ("pending", known, expected):
+        _overruled(draft, call)
         draft.add(e.CallPending(key=call.key, provider_txn_id=known, expected_by_us=expected))
     draft.move("resumed")

@@ -137,7 +137,7 @@ async def check_up(
     parked, oldest_us = await _parked(store)
     stamp = await store.read_document(MODE, MODE)
     return Checkup(
-        mode=None if stamp is None else stamp.body.decode(),
+        mode=None if stamp is None or not stamp.sound else stamp.body.decode(),
         now_us=now_us,
         by_status=dict(by_status),
         open_payments=open_payments,
@@ -220,6 +220,8 @@ async def _open(store: Store, key_windows_us: Mapping[str, int]) -> tuple[int, t
                     for call in unresolved(payment)
                     if call.in_doubt
                 )
+        if wakes[-1].stream <= after:
+            break  # a damaged name, which would lead back: the walk over all rows tells of it
         after = wakes[-1].stream
     return count, tuple(doubts)
 
@@ -240,6 +242,8 @@ async def _parked(store: Store) -> tuple[int, int | None]:
         count += len(items)
         times = [item.at_us for item in items if item.sound]
         oldest_us = min(times if oldest_us is None else [*times, oldest_us], default=None)
+        if items[-1].id <= after:
+            break  # as above
         after = items[-1].id
     return count, oldest_us
 

@@ -13,7 +13,7 @@ from paygate_actors.record import IN_DOUBT, Call, Concern, Payment, Txn, is_stra
 from paygate_actors.states import FINAL, after
 
 # Payments that call for a person do so once or twice; of what a provider may report without end,
-# the newest are remembered, and what is forgotten may be raised again.
+# what a person has seen is forgotten first, then the oldest; it may be raised again.
 CONCERNS_MAX: Final = 16
 
 
@@ -245,7 +245,9 @@ def _concerned(payment: Payment, event: e.AttentionRaised, at_us: int) -> Paymen
     others = [
         each for each in payment.concerns if (each.code, each.detail) != (new.code, new.detail)
     ]
-    return msgspec.structs.replace(payment, concerns=(*others, new)[-CONCERNS_MAX:])
+    if len(others) == CONCERNS_MAX:
+        others.remove(next((each for each in others if each.seen), others[0]))
+    return msgspec.structs.replace(payment, concerns=(*others, new))
 
 
 def _cleared(payment: Payment, event: e.AttentionCleared) -> Payment:

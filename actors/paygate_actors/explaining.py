@@ -29,6 +29,8 @@ Audience = Literal["merchant", "operator"]
 WHY_MAX: Final = 50
 # Transactions of which each step tells where the money is; of others only what is still open does.
 _TELLING: Final = frozenset({"capture", "reverse", "stray", "return", "chargeback"})
+# Steps that tell how long the provider remembers a key: the gateway's own business.
+_OF_KEY_WINDOW: Final = frozenset({"send_again", "key_forgotten"})
 
 
 def explain(
@@ -121,7 +123,12 @@ def _ahead(
         *_of_concerns(payment),
     ]
     if audience == "merchant":
-        steps = [step for step in steps if step.by != "operator" or step.action == "review"]
+        steps = [
+            step
+            for step in steps
+            if step.action not in _OF_KEY_WINDOW
+            and (step.by != "operator" or step.action == "review")
+        ]
     if steps:
         yield from steps
     elif payment.status in FINAL:

@@ -154,6 +154,10 @@ def correct(
             by=command.caller.key_id,
         )
     )
+    last = call_to_ask(draft.payment, settled)
+    if last is not None and last.state in ("approved", "action", "pending"):
+        # The provider knows better: it is shown as they say, and somebody else should look at it.
+        draft.attend("asserted_against_provider", last.key)
     return Answer(transaction_id=txn.id)
 
 

@@ -222,6 +222,9 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
     if failure.code in HOLD_GONE:
         # There is nothing left to undo: what the reverse was for has happened without it.
         draft.settle(reverse.id, "success")
+        if own and charge is not None and charge.unresolved:
+            # Success of it, said later all the same, is money that nobody waits for.
+            draft.add(e.CallDeclined(key=charge.key, failure=failure))
         if own and not reverse.of_stray:
             draft.move("cancelled", failure=_why_cancelled(reverse))
         return
@@ -233,11 +236,13 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         _stand(draft, own=own, ctx=ctx)
         return
     if reverse.origin == "system":
+        # The void may have left before anybody knew how much it was that was taken.
+        taken = draft.payment.captured_minor if own and not reverse.of_stray else 0
         draft.start_call(
             reverse.id,
             "refund",
             provider=call.provider,
-            amount_minor=call.amount_minor,
+            amount_minor=taken or call.amount_minor,
             target=call.target,
         )
         return

@@ -265,8 +265,8 @@ class Gateway:
                     due.append(wake.stream)
             await asyncio.gather(*(self._recover_one(payment_id) for payment_id in due))
             opened += len(page)
-            if len(page) < RECOVER_PAGE:
-                break
+            if len(page) < RECOVER_PAGE or page[-1].stream <= after:
+                break  # the end, or a damaged name that would lead back
             after = page[-1].stream
         if damaged:
             async for payment_id in listed_open(self.store, self._mender):

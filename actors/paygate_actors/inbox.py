@@ -159,8 +159,8 @@ class Inbox:
                 elif item.at_us < before_us:
                     self._unpark(item.id)
                     await self._deliver(item.id, read_stored(item), item.at_us)
-            if len(items) < SWEEP_PAGE:
-                return
+            if len(items) < SWEEP_PAGE or items[-1].id <= after:
+                return  # the end, or a damaged name that would lead back
             after = items[-1].id
 
     def _park(self, item_id: str, stored: Stored, since_us: int) -> None:

@@ -241,7 +241,7 @@ def key_reused(fields: list[str]) -> Refusal:
 def _disputed(payment: Payment) -> bool:
     own = [txn for txn in payment.txns if not txn.of_stray]
     taken = [txn for txn in own if txn.type == "chargeback"]
-    won_back = sum(txn.type == "chargeback_reversal" for txn in own)
+    won_back = sum((txn.type, txn.status) == ("chargeback_reversal", "success") for txn in own)
     return sum(txn.status in ("pending", "success") for txn in taken) > won_back
 
 

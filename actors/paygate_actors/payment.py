@@ -13,7 +13,7 @@ moment: a restart reads the journal and asks the providers about everything that
 import msgspec
 
 from paygate_actors import facts, operating
-from paygate_actors.charging import create, doubt
+from paygate_actors.charging import create
 from paygate_actors.messages import CapturePayment, PaymentReply, RefundPayment, ReversePayment
 from paygate_actors.payment_desk import PaymentAtDesk
 from paygate_actors.payment_messages import (
@@ -31,7 +31,7 @@ from paygate_actors.payment_messages import (
 from paygate_actors.pool import Answered, LookUp
 from paygate_actors.projection import INBOX, Cause
 from paygate_actors.record import Call
-from paygate_actors.sums import charge_of, unresolved
+from paygate_actors.sums import charge_of
 from paygate_actors.waiting import Waiters, moved_view
 from paygate_engine.actor import LATER, handles
 from paygate_engine.ids import Ids
@@ -129,18 +129,17 @@ class PaymentActor(PaymentAtDesk):
     @handles(Answered)
     def on_answered(self, message: Answered) -> object:
         """A provider answered a call or a look-up."""
-        payment = self._known()
-        call = payment.call(message.key)
+        draft, ctx = self._draft()
+        call = draft.payment.call(message.key)
         if call is None:
             return None
         if self._pursuer is not None:
             self._pursuer.heard(message)
-        draft, ctx = self._draft()
         facts.said(draft, call, message.outcome, ctx)
         facts.passed(draft, ctx)
         if not draft.events:
             if self._pursuer is not None:
-                self._pursuer.nothing_new(payment, message)
+                self._pursuer.nothing_new(self._known(), message)
             return None
         cause = Cause(who=f"provider:{call.provider}", what=f"{message.source} {call.verb}")
         return self._commit(draft, cause)
@@ -174,9 +173,6 @@ class PaymentActor(PaymentAtDesk):
         """See to deadlines, and to calls that nobody follows since the process started."""
         payment = self._known()
         draft, ctx = self._draft()
-        for call in unresolved(payment):
-            if self._pursuer is None or not self._pursuer.follows(call.key):
-                doubt(draft, call, "restarted")
         facts.passed(draft, ctx)
         if draft.events:
             return self._commit(draft, Cause(who="system", what="look"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
+from paygate_actors.charging import doubt
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.evolving import evolve
 from paygate_actors.house import House
@@ -84,7 +85,13 @@ class PaymentCore(Entity):
     def _draft(self) -> tuple[Draft, Context]:
         payment = self._known()
         ctx = self._house.context(payment.created.currency, payment.created.provider_pin)
-        return Draft(payment.id, payment, ctx.now_us), ctx
+        draft = Draft(payment.id, payment, ctx.now_us)
+        if self._pursuer is None:
+            # It was read back from the journal: nobody knows whether what is open has left, and
+            # whatever comes first must not be decided as if it had not.
+            for call in unresolved(payment):
+                doubt(draft, call, "restarted")
+        return draft, ctx
 
     def _conclude(self, draft: Draft, answer: Answer, cause: Cause) -> object:
         if not draft.events:

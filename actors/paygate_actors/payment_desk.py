@@ -52,6 +52,7 @@ class PaymentAtDesk(PaymentCore):
         payment = self._known()
         if not unresolved(payment):
             return NOTHING_OPEN
+        draft, _ = self._draft()
         if self._pursuer is None:
             self._follow(payment, ())
         pursuer = self._pursuer
@@ -65,7 +66,6 @@ class PaymentAtDesk(PaymentCore):
             return calls
 
         self._house.counts["desk", "ask_again"] += 1
-        draft, _ = self._draft()
         return self._commit(draft, Cause(who=f"key:{message.by}", what="ask again"), reply=asked)
 
     @handles(DoubtfulCharge)

@@ -80,6 +80,8 @@ async def pages(store: Store, query: Query) -> AsyncIterator[Document]:
     while page := await store.query(query):
         for document in page:
             yield document
+        if query.id_before is not None and page[-1].id >= query.id_before:
+            return  # a damaged name, which would lead back: the walk over all rows tells of it
         query = msgspec.structs.replace(query, id_before=page[-1].id)
 
 

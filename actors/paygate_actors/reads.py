@@ -8,7 +8,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
@@ -89,13 +89,13 @@ class Reads:
 
         An event that a clock, put back, dates before its forerunner counts from the latter on.
         """
-        if len(payment_id) > ID_MAX:
-            return NO_PAYMENT
+        # Whose it is comes first: what is wrong with another's payment is not the caller's to know.
+        view = await self.payment(caller, payment_id)
+        if isinstance(view, Refusal):
+            return view
         events = await self._store.read_stream(payment_id)
         payment = fold(payment_id, [*takewhile(lambda event: event.at_us <= at_us, events)])
-        if payment is None or not _sees(caller, payment.created.merchant):
-            return NO_PAYMENT
-        return payment_view(payment)
+        return NO_PAYMENT if payment is None else payment_view(payment)
 
     async def desk(
         self, caller: Caller, filters: Filters
@@ -232,10 +232,35 @@ def _sees(caller: Caller, merchant: str) -> bool:
 
 
 def _public(caller: Caller, event: e.PaymentEvent) -> e.PaymentEvent:
-    """The event without what operators note for each other."""
-    if caller.role == "operator" or not isinstance(event, e.AttentionCleared):
+    """The event without who the operators are and what they note for each other."""
+    if caller.role == "operator":
         return event
-    return replace(event, by=None, note="")
+    match event:
+        case e.AttentionCleared():
+            return replace(event, by=None, note="")
+        case e.Reviewed():
+            return replace(event, by="", note="")
+        case e.StatusAsserted():
+            return replace(event, by="", reason="")
+        case e.TransactionOpened(origin="operator"):
+            return replace(event, by="")
+        case (
+            e.PaymentCreated()
+            | e.FraudScored()
+            | e.CallStarted()
+            | e.CallInDoubt()
+            | e.CallPending()
+            | e.ActionRequested()
+            | e.CallApproved()
+            | e.CallDeclined()
+            | e.Moved()
+            | e.TransactionOpened()
+            | e.TransactionSettled()
+            | e.AttentionRaised()
+        ):
+            return event
+        case _:
+            assert_never(event)
 
 
 def _where(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:

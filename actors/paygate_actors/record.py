@@ -95,8 +95,8 @@ class Concern(Struct, frozen=True, kw_only=True, gc=False):
 class Payment(Struct, frozen=True, kw_only=True, gc=False):
     """The whole payment. `txns[0]` is its own; `calls` are in the order of their intent.
 
-    `seq` is the number of the newest event; `concerns` are the newest things that a person was
-    called for, each once, those that were looked at too.
+    `seq` is the number of the newest event; `concerns` are the things that a person was called
+    for, each once, the newest last, those that were looked at too (as many as there is room for).
     """
 
     id: str

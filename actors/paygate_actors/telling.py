@@ -42,7 +42,8 @@ REASONS: Final[dict[UnknownReason, str]] = {
 CONCERNS: Final = {
     "in_doubt": "a call has been in doubt for long",
     "amount_mismatch": "the provider confirmed another amount or currency",
-    "assertion_overruled": "the provider charged what an operator had marked as not charged",
+    "assertion_overruled": "the provider has what an operator had marked as not charged",
+    "asserted_against_provider": "an operator set an end that the provider does not confirm",
     "cancelled_by_provider": "the provider cancelled a payment that was a success",
     "captured_by_provider": "the provider captured by itself what was only held",
     "dispute_closed_unclear": "a dispute was closed without word of who won",

@@ -32,7 +32,7 @@ from paygate_http.process import Exit, Refused
 
 # Books are held in memory whole: some two million lines, which is more than a day's.
 BOOKS_BYTES_MAX: Final = 512 * 1024 * 1024
-# A terminal is no place for more; the count of all of them is printed beside.
+# A terminal is no place for more; a file or a pipe gets all: who restored a backup needs them.
 SHOWN_MAX: Final = 100
 PIPE_WIDTH: Final = 220
 _DAMAGED: Final = "the row is not what was written there"
@@ -130,8 +130,12 @@ async def _opened(data: Path) -> AsyncGenerator[SqliteStore]:
 
 
 def _told(violations: list[Violation], books: Books | None) -> Exit:
-    for each in violations[:SHOWN_MAX]:
+    shown = violations[:SHOWN_MAX] if sys.stdout.isatty() else violations
+    for each in shown:
         sys.stdout.write(f"VIOLATION {each.subject}: {each.rule}: {each.text}\n")
+    if len(shown) < len(violations):
+        left = len(violations) - len(shown)
+        sys.stdout.write(f"and {left:,} more: send them to a file (paygate prove ... > FILE)\n")
     if books is None:
         how = "from the journal alone: consistent in itself"
         hint = "; give --books to prove that nothing was charged twice\n"

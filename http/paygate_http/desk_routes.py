@@ -92,7 +92,8 @@ def _shown(done: DeskEntry | Refusal) -> web.Response:
 
 
 def _required(text: str | None, pointer: str, faults: Faults) -> str:
-    if text is None:
+    # The audit log asks why: a blank is no answer.
+    if text is None or not text.strip():
         faults.missing(pointer)
         return ""
     check_text(text, pointer, faults)

@@ -225,3 +225,31 @@ def test_a_refund_in_doubt_is_no_charge():
     story.answers(story.newest.key, TIMEOUT)
 
     assert code_of(story.not_charged(NOT_VISIBLE, can=CAN)) == "not_in_doubt"
+
+
+@pytest.mark.parametrize("word", [CONFIRM, LATER, held()], ids=["action", "pending", "held"])
+def test_a_provider_that_has_what_was_said_to_have_failed_calls_a_person(word: Outcome):
+    story = doubted(manual=True)
+    story.correct(story.payment.txns[0].id, "failed", None, force=True)
+    assert story.payment.attention is None
+
+    story.answers(story.charge_key, word)
+
+    assert story.payment.attention == "assertion_overruled"
+
+
+def test_who_forces_an_end_upon_what_the_provider_holds_is_looked_at():
+    story = authorized()
+
+    answer = story.correct(story.payment.txns[0].id, "failed", held(), force=True)
+
+    assert answer.refusal is None
+    assert story.payment.attention == "asserted_against_provider"
+
+
+def test_an_end_that_nobody_knows_otherwise_can_be_forced_in_peace():
+    story = doubted()
+
+    story.correct(story.payment.txns[0].id, "failed", None, force=True)
+
+    assert story.payment.attention is None

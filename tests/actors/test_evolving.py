@@ -21,7 +21,7 @@ from evolving_cases import (
 from msgspec.structs import replace
 
 from paygate_actors import events as e
-from paygate_actors.evolving import evolve
+from paygate_actors.evolving import CONCERNS_MAX, evolve
 from paygate_actors.record import IN_DOUBT, Call, Concern, Payment, Txn
 from paygate_actors.states import IllegalTransition
 
@@ -557,6 +557,21 @@ def test_a_person_has_seen_what_was_raised_up_to_the_event_that_they_knew_of():
     stray, disputed, doubt, later = before.concerns
     seen = (replace(stray, seen=True), replace(disputed, seen=True))
     assert after == changed(before, concerns=(*seen, doubt, later))
+
+
+def test_where_there_are_too_many_what_was_seen_goes_first_and_then_the_oldest():
+    codes = [IN_DOUBT, *(f"code_{number}" for number in range(1, CONCERNS_MAX))]
+    raised = [e.AttentionRaised(code=code) for code in codes]
+    full = fold(CREATED, *raised, e.AttentionCleared(up_to_seq=3, by="key_o"))
+    doubt, seen, *others = full.concerns
+    assert (doubt.seen, seen.seen) == (False, True)
+
+    one_more = then(full, e.AttentionRaised(code="new_1"))
+    two_more = then(one_more, e.AttentionRaised(code="new_2"))
+
+    assert one_more.concerns[:-1] == (doubt, *others)
+    assert two_more.concerns[:-2] == tuple(others)
+    assert [each.code for each in two_more.concerns[-2:]] == ["new_1", "new_2"]
 
 
 def test_the_end_of_a_doubt_takes_its_concern_along_and_no_other():

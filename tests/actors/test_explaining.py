@@ -236,6 +236,15 @@ def test_a_merchant_reads_the_same_story_without_keys_and_operators_business():
     assert [each.seq for each in merchants.why] == [each.seq for each in operators.why]
 
 
+def test_a_merchant_does_not_read_how_long_the_provider_remembers_the_key():
+    found = explained(doubted(), audience="merchant")
+
+    assert steps(found) == [
+        ("look_up", "paygate", NEXT_US),
+        ("call_a_person", "paygate", NOW_US + FLAG_US),
+    ]
+
+
 def test_what_the_journal_knows_to_be_over_is_not_shown_as_open():
     story = doubted()
     before = pursued(story)

@@ -492,3 +492,27 @@ def test_a_dispute_about_a_stray_hinders_no_refund():
 
     assert disputed(story.payment) == 0
     assert story.refund(1).refusal is None
+
+
+def test_what_was_won_back_and_lost_again_is_gone():
+    story = succeeded()
+    story.reports(webhook("dispute.opened", minor=PRICE, at=1))
+    story.reports(webhook("dispute.closed", won=False, at=2))
+    story.reports(webhook("dispute.closed", won=True, at=3))
+
+    story.reports(webhook("dispute.closed", won=False, at=4))
+    story.reports(webhook("dispute.closed", won=True, at=3))
+
+    assert (disputed(story.payment), left_to_refund(story.payment)) == (PRICE, 0)
+    refusal = story.refund(1).refusal
+    assert refusal is not None and refusal.code == "payment_not_refundable"
+    assert [txn.status for txn in story.txns("chargeback_reversal")] == ["cancelled"]
+
+
+def test_what_was_lost_twice_and_won_in_the_end_is_back():
+    story = succeeded()
+    story.reports(webhook("dispute.opened", minor=PRICE, at=1))
+    for at, won in ((2, False), (3, True), (4, False), (5, True)):
+        story.reports(webhook("dispute.closed", won=won, at=at))
+
+    assert (disputed(story.payment), left_to_refund(story.payment)) == (0, PRICE)

@@ -366,3 +366,17 @@ def test_a_capture_that_is_declined_ends_no_payment_that_was_captured_otherwise(
 
     assert draft.payment.status == "review"
     assert draft.payment.captured_minor == PRICE + 1
+
+
+@pytest.mark.parametrize("word", ["cancelled", "charge_cancelled", "authorization_expired"])
+def test_a_charge_that_succeeds_after_its_void_found_it_gone_is_a_stray(word: str):
+    story = requiring_action()
+    story.reverse()
+    story.answers(story.open_call("void").key, declined(word))
+
+    story.answers(story.charge_key, approved())
+
+    assert story.payment.status == "cancelled"
+    assert [stray.amount_minor for stray in story.txns("stray")] == [PRICE]
+    assert story.open_call("void").target == "ch_1"
+    assert story.payment.captured_minor == 0

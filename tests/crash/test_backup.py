@@ -125,7 +125,12 @@ async def test_a_backup_under_load_is_whole_and_goes_on_without_doing_anything_t
     forgotten = {owners(original)[each] for each in since}
     known = Settled(
         payments=[row for row in settled.payments if row["id"] not in forgotten],
-        transactions=settled.transactions,
+        # What the original gave back since, the copy may have heard of by a late webhook.
+        transactions=[
+            row
+            for row in settled.transactions
+            if row["paymentID"] not in forgotten or row["origin"] != "provider"
+        ],
     )
     lines = [line for line in ledger if transaction_of(line) not in since]
     assert disagreements(known, lines) == []

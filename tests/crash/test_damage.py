@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from bank_rig import bank_rig
 from damage_rig import Kept, Served, copied, damage, keep, plain, refusal_of, serve
-from live_gateway import OPERATOR, Answer, payment_request
+from live_gateway import OPERATOR, OTHER_MERCHANT, Answer, payment_request
 from msgspec.structs import replace
 
 from paygate_actors.messages import ApiKey, Caller
@@ -87,6 +87,19 @@ async def test_a_payment_with_a_damaged_event_is_set_aside_and_named(kept: Kept,
         assert (again.status, again.body["id"]) == (201, hit), "the same key, the same payment"
         assert await live.metric("paygate_ready") == 1
         await others_are_served(served, kept)
+
+
+async def test_anothers_damaged_payment_is_no_payment_at_any_instant(kept: Kept):
+    hit = kept.hit["id"]
+    damage(kept, "events", "body", "stream = ? AND seq = 3", hit)
+    path = f"/api/payments/{hit}?at=2100-01-01T00:00:00Z"
+
+    async with serve(kept.folder) as served:
+        own = await served.live.get(path)
+        others = await served.live.get(path, key=OTHER_MERCHANT)
+
+        assert own.code == QUARANTINED
+        assert others.code == (404, "payment_not_found")
 
 
 async def set_aside(served: Served, payment_id: str) -> None:

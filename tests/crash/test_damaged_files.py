@@ -179,6 +179,7 @@ async def test_a_damaged_log_is_refused_and_kept_for_who_can_save_it(
         said = await refusal(rig)
 
     assert is_clear(said, log), said
+    assert f"sqlite3 {DATABASE_NAME} .recover" in said
     assert log.read_bytes() == before
 
 
@@ -263,3 +264,36 @@ def test_doctor_names_bad_pages(stopped: Path, tmp_path: Path, capsys: pytest.Ca
 
     assert code == 1
     assert f"{DATABASE_NAME} is damaged (" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hits", OF_LOG, ids=lambda each: each.__name__)
+async def test_a_damaged_log_is_never_healthy_proved_verified_or_backed_up(
+    killed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], hits: Damage
+):
+    data = copied(killed, tmp_path)
+    log = data / f"{DATABASE_NAME}-wal"
+    hits(log)
+    before = log.read_bytes()
+
+    for command in (["doctor"], ["prove", "--all"], ["audit", "verify"]):
+        code = await asyncio.to_thread(main, [*command, "--data", str(data)])
+        said = capsys.readouterr()
+        assert code == 1, command
+        assert is_clear(said.err, log), (command, said)
+        assert f"sqlite3 {DATABASE_NAME} .recover" in said.err
+
+    backup = ["backup", str(tmp_path / "copy"), "--data", str(data)]
+    assert await asyncio.to_thread(main, backup) == 1
+    refused = capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+    code = await asyncio.to_thread(main, [*backup, "--damaged"])
+    said = capsys.readouterr()
+    if hits in (the_first_frame, the_header_of_the_log):
+        # Nothing was in the database yet: without its log there is nothing to take.
+        assert (code, said.err) == (1, refused)
+        assert is_clear(refused, log)
+    else:
+        assert f"was not backed up: {log.name}: " in refused
+        assert code == 0
+        assert f"DAMAGED: {log.name}: " in said.out
+    assert log.read_bytes() == before

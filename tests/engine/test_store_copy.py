@@ -149,6 +149,9 @@ def test_an_empty_folder_is_replaced_and_a_full_one_refused(tmp_path: Path):
     assert (tmp_path / "empty" / "file").exists()
     with pytest.raises(StoreRefused, match="not empty"), DraftFolder(tmp_path / "full"):
         pass
+    for nameless in (Path("/"), Path()):
+        with pytest.raises(StoreRefused, match="no name of its own"), DraftFolder(nameless):
+            pass
     with pytest.raises(StoreRefused, match="no folder"), DraftFolder(tmp_path / "file"):
         pass
     with pytest.raises(StoreRefused, match="does not exist"), DraftFolder(tmp_path / "a" / "b"):

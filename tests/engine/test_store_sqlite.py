@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from store_suite import KINDS, StoreSuite, booking, entry, event, put
 from paygate_engine.errors import Corrupt, StoreDamaged, StoreFailed, StoreFull, StoreRefused
 from paygate_engine.stores import sqlite_schema
 from paygate_engine.stores.base import Claim, Done, Kind, Query, Store, Unit, Wake
+from paygate_engine.stores.folder import FolderLock
 from paygate_engine.stores.migrations import Applied, Migration, pending, read_migrations
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
 from paygate_engine.stores.sqlite_read import page_statement
@@ -314,6 +316,53 @@ async def test_reading_a_dead_servers_folder_changes_neither_database_nor_log(
         assert await reader.read_stream("c") == [event("c", 1)]
 
     assert [(dead / name).read_bytes() for name in names] == before
+
+
+async def test_another_program_that_looks_and_goes_leaves_the_log_to_the_server(
+    folder: Path,
+) -> None:
+    log = folder / f"{DATABASE_NAME}-wal"
+    look = (
+        "import sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1])\n"
+        "assert database.execute('SELECT count(*) FROM events').fetchone() == (5,)\n"
+        "database.close()\n"
+    )
+    async with opened(folder) as server:
+        await put(server, Unit(events=(event("c", 1),)))
+        before = log.stat().st_ino
+
+        # Another process: within this one SQLite knows of its own connections without any lock.
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", look, folder / DATABASE_NAME
+        )
+
+        assert await child.wait() == 0
+        assert log.stat().st_ino == before
+
+
+async def test_a_damaged_log_is_refused_to_readers_too(folder: Path, tmp_path: Path) -> None:
+    dead = tmp_path / "dead"
+    async with opened(folder) as server:
+        for seq in (1, 2, 3, 4):
+            await put(server, Unit(events=(event("c", seq),)))
+        shutil.copytree(folder, dead, ignore=shutil.ignore_patterns("*-shm"))
+    log = dead / f"{DATABASE_NAME}-wal"
+    with log.open("r+b") as file:
+        file.seek(32 + 24 + 100)  # in the page of its first frame
+        file.write(b"\xff")
+
+    said = await refusal(dead, read_only=True)
+
+    assert f"{log} is damaged (frame 1 is not what was written" in said
+    assert f"`sqlite3 {DATABASE_NAME} .recover`" in said
+    # What a server has in hand it judged itself: a log that is being written looks damaged.
+    lock = FolderLock(dead)
+    try:
+        async with opened(dead, read_only=True) as reader:
+            assert await reader.read_stream("c") == []
+    finally:
+        lock.release()
 
 
 async def test_an_empty_database_is_not_filled_by_a_reader(tmp_path: Path) -> None:

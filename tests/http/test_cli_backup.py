@@ -184,6 +184,7 @@ def test_what_cannot_be_a_backup_is_refused_and_leaves_nothing(
         run("backup", target, "--data", source)
         for target, source in (
             (tmp_path / "full", original),
+            ("/", original),
             (original / "inside", original),
             (original, original),
             (tmp_path / "nowhere" / "copy", original),
@@ -192,10 +193,10 @@ def test_what_cannot_be_a_backup_is_refused_and_leaves_nothing(
         )
     ]
 
-    assert [code for code, *_ in told] == [1] * 6
+    assert [code for code, *_ in told] == [1] * 7
     for (_, _, why), text in zip(
         told,
-        ("not empty", "lies in", "lies in", "does not exist", "nowhere", "journal.db"),
+        ("not empty", "no name", "lies in", "lies in", "does not exist", "nowhere", "journal.db"),
         strict=True,
     ):
         assert text in why

@@ -100,10 +100,12 @@ async def test_an_action_becomes_its_command_under_the_key_of_who_asks(
     ("action", "body", "faults"),
     [
         ("not-charged", {}, {"/reason": "required"}),
+        ("not-charged", {"reason": ""}, {"/reason": "required"}),
         ("not-charged", {"reason": 7}, {"/reason": "invalid_type"}),
         ("not-charged", {"reason": "4242 4242 4242 4242"}, {"/reason": "card_number_in_text"}),
         ("not-charged", {"reason": "x" * 501}, {"/reason": "invalid_value"}),
         ("seen", {}, {"/note": "required"}),
+        ("seen", {"note": " \t\n"}, {"/note": "required"}),
         ("seen", {"note": "a\u0000b"}, {"/note": "control_character"}),
         ("seen", {"upToSeq": 0}, {"/note": "required", "/upToSeq": "invalid_value"}),
         ("seen", {"note": "Known.", "upToSeq": "7"}, {"/upToSeq": "invalid_type"}),

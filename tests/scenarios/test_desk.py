@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bank_rig import (
@@ -14,6 +15,7 @@ from bank_rig import (
     done,
 )
 
+from paygate_actors.config import Fraud
 from paygate_actors.desk_messages import (
     AskAgain,
     DeskEntry,
@@ -22,7 +24,7 @@ from paygate_actors.desk_messages import (
     MarkNotCharged,
     MarkSeen,
 )
-from paygate_actors.messages import Caller, Filters, PaymentView, Refusal
+from paygate_actors.messages import Caller, Filters, PaymentView, Refusal, ReviewPayment
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined, Outcome, Unknown
 from paygate_actors.projection import DESK
@@ -434,6 +436,75 @@ async def test_where_nothing_asks_for_a_person_there_is_nothing_to_see(tmp_path:
 
         assert isinstance(answer, DeskEntry)
         assert await audited(rig, payment_id) == []
+
+
+# ------------------------------------------------------------------ what merchants read of it
+
+
+async def histories(rig: BankRig, payment_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an operator reads of each kind of event, and what the payment's merchant does."""
+    front = rig.gateway.front
+    found = await front.events(OPERATOR, payment_id), await front.events(MERCHANT, payment_id)
+    operators, merchants = (
+        {} if isinstance(events, Refusal) else {event.type: event.data for event in events}
+        for events in found
+    )
+    return operators, merchants
+
+
+async def test_a_merchant_reads_that_a_person_looked_and_not_who_nor_the_note(tmp_path: Path):
+    async with bank_rig(tmp_path) as rig:
+        payment_id = await mismatched(rig)
+        await seen(rig, payment_id)
+
+        operators, merchants = await histories(rig, payment_id)
+
+        cleared = operators["attention_cleared"]
+        assert (cleared["by"], cleared["note"]) == (OPERATOR.key_id, "Called the bank.")
+        assert merchants["attention_cleared"] == {"up_to_seq": cleared["up_to_seq"]}
+
+
+async def test_a_merchant_reads_what_an_operator_set_and_not_who_nor_why(tmp_path: Path):
+    async with bank_rig(tmp_path) as rig:
+        payment_id = await doubted(rig)
+        await rig.assert_failed((await rig.view(payment_id)).transaction_id)
+
+        operators, merchants = await histories(rig, payment_id)
+
+        said = operators["status_asserted"]
+        assert (said["by"], said["reason"]) == (OPERATOR.key_id, "The bank said so by telephone.")
+        assert merchants["status_asserted"] == said | {"by": "", "reason": ""}
+
+
+async def test_a_merchant_reads_an_operators_decision_and_not_who_nor_the_note(tmp_path: Path):
+    async with bank_rig(tmp_path, fraud=Fraud(review_amount_usd_minor=1)) as rig:
+        payment_id = await rig.pay()
+        await rig.until_status(payment_id, "review")
+        await rig.gateway.front.review(
+            ReviewPayment(
+                caller=OPERATOR, payment_id=payment_id, decision="approve", note="A known payer."
+            )
+        )
+
+        operators, merchants = await histories(rig, payment_id)
+
+        reviewed, capture = operators["reviewed"], operators["transaction_opened"]
+        assert (reviewed["by"], reviewed["note"]) == (OPERATOR.key_id, "A known payer.")
+        assert merchants["reviewed"] == reviewed | {"by": "", "note": ""}
+        assert (capture["by"], capture["origin"]) == (OPERATOR.key_id, "operator")
+        assert merchants["transaction_opened"] == capture | {"by": ""}
+
+
+async def test_a_merchant_reads_which_key_of_its_own_made_a_refund(tmp_path: Path):
+    async with bank_rig(tmp_path) as rig:
+        payment_id = await rig.pay()
+        await rig.until_status(payment_id, "success")
+        await rig.refund(payment_id, 2_500)
+
+        operators, merchants = await histories(rig, payment_id)
+
+        assert merchants["transaction_opened"]["by"] == MERCHANT.key_id
+        assert merchants == operators
 
 
 # ------------------------------------------------------------------ explain, and at an instant

@@ -51,7 +51,7 @@ FAULTS: Final = (
     {"fault": "reset_before_effect"},
     {"fault": "error_500"},
     {"fault": "garbage"},
-    {"fault": "too_many_requests"},
+    {"fault": "too_many_requests", "provider": "sandbox"},  # of both, a charge is declined
     {"fault": "slow", "delayMs": 100},
     {"fault": "pending", "delayMs": 100},
     {"fault": "webhook_drop"},

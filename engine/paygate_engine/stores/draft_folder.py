@@ -18,11 +18,13 @@ from paygate_engine.errors import StoreRefused
 class DraftFolder:
     """A context in which `path` is filled; unless `publish` was called, nothing of it stays.
 
-    Raises `StoreRefused` where the target is there already and not empty, its parent is missing,
-    or another process is filling the same one.
+    Raises `StoreRefused` where the target is there already and not empty, has no name of its own
+    (`/`), its parent is missing, or another process is filling the same one.
     """
 
     def __init__(self, target: Path) -> None:
+        if not target.name:
+            raise StoreRefused(f"{target} has no name of its own: name a folder that is new")
         # Of the name alone: a link in the place of the target is something that is there.
         self.target = target.parent.resolve() / target.name
         self.path = self.target.with_name(f".{self.target.name}.unfinished")

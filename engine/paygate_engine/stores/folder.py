@@ -44,6 +44,22 @@ class FolderLock:
         os.close(self._file)
 
 
+def is_served(folder: Path) -> bool:
+    """Whether a process holds the folder's lock; writes nothing. Raises `OSError`."""
+    try:
+        file = os.open(folder / LOCK_NAME, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # Given back at once: a server that starts meanwhile must not find the folder taken.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def prepare_folder(folder: Path) -> None:
     """Make the folder if it is missing, for this user only; raises `StoreRefused`."""
     try:

@@ -14,6 +14,8 @@ are compared.
 The formats are those of "WAL-mode File Format" in SQLite's documentation. To be asked while
 nobody else writes to the database, and before a connection that may write has opened it: the
 last such one to close takes the log over and removes it, and with it what could still be saved.
+Nor may this process have any other connection to it: the files are opened and closed here, which
+gives up all POSIX locks that the process has on them.
 """
 
 import os
@@ -24,6 +26,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 from urllib.parse import quote
+
+from paygate_engine.stores.folder import is_served
 
 _HEADER: Final = struct.Struct(">IIIIIIII")
 _FRAME: Final = struct.Struct(">IIIIII")
@@ -47,12 +51,17 @@ class _Frame(NamedTuple):
     content: bytes
 
 
+def log_of(path: Path) -> Path:
+    """The write-ahead log of the database at `path`."""
+    return path.with_name(f"{path.name}-wal")
+
+
 def lost_frames(path: Path) -> str | None:
     """Say what is lost of the log of the database at `path`; None where nothing is.
 
     Raises `sqlite3.Error` for a database that cannot be read.
     """
-    log = path.with_name(f"{path.name}-wal")
+    log = log_of(path)
     if not log.exists() or log.stat().st_size <= _HEADER.size:
         return None
     good = _frames_good(path)
@@ -66,6 +75,19 @@ def lost_frames(path: Path) -> str | None:
         if _whole_commits(frames, big=bool(magic & 1)):
             return f"frame {good + 1} is not what was written, and whole commits come behind it"
     return None
+
+
+def lost_unserved(path: Path) -> str | None:
+    """`lost_frames` for a reader, who has no lock; None where a server has it.
+
+    A server looked itself before it opened the log, and what it writes now would look like damage.
+    Raises `sqlite3.Error` and `OSError`.
+    """
+    if is_served(path.parent):
+        return None
+    lost = lost_frames(path)
+    # Asked again: what was seen of a log that a server began to write meanwhile proves nothing.
+    return None if is_served(path.parent) else lost
 
 
 def _frames_good(path: Path) -> int:

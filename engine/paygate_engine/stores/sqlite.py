@@ -33,10 +33,17 @@ from paygate_engine.stores.base import (
     Wake,
 )
 from paygate_engine.stores.folder import FolderLock, check_folder, create_private, prepare_folder
-from paygate_engine.stores.log_check import lost_frames
+from paygate_engine.stores.log_check import log_of, lost_frames, lost_unserved
 from paygate_engine.stores.rules import Kinds, page_size
 from paygate_engine.stores.sqlite_check import Looked, Place
-from paygate_engine.stores.sqlite_schema import VERSION_MIN, check, connect, upgrade, wal_reset_bug
+from paygate_engine.stores.sqlite_schema import (
+    VERSION_MIN,
+    check,
+    check_magic,
+    connect,
+    upgrade,
+    wal_reset_bug,
+)
 
 T = TypeVar("T")
 
@@ -98,6 +105,8 @@ class SqliteStore:
         try:
             if self.read_only:
                 check_folder(self.folder)
+                check_magic(path)
+                await _refuse_lost(lost_unserved, path)
             else:
                 await self._open_writer(path)
             self._reader = await _Connection.open(partial(connect, path, writes=False))
@@ -210,9 +219,8 @@ class SqliteStore:
         prepare_folder(self.folder)
         self._lock = FolderLock(self.folder)
         create_private(path)
-        lost = await asyncio.to_thread(lost_frames, path)
-        if lost is not None:
-            raise StoreRefused(damaged(path.with_name(f"{path.name}-wal"), lost))
+        check_magic(path)
+        await _refuse_lost(lost_frames, path)
         self._writer = await _Connection.open(partial(connect, path, writes=True))
         await self._writer.run(partial(upgrade, kinds=self._kind_list))
 
@@ -261,12 +269,18 @@ class SqliteStore:
 
 
 def damaged(path: Path, what: str) -> str:
-    """What to tell of a database file that is damaged, and what to do."""
+    """What to tell of a database or its log that is damaged, and what to do."""
     return (
         f"{path} is damaged ({what}): nothing more is served from it. Keep a copy of the whole"
         " folder, then restore a backup; what is still readable can be had with"
-        f" `sqlite3 {path.name} .recover`"
+        f" `sqlite3 {DATABASE_NAME} .recover`"
     )
+
+
+async def _refuse_lost(look: Callable[[Path], str | None], path: Path) -> None:
+    lost = await asyncio.to_thread(look, path)
+    if lost is not None:
+        raise StoreRefused(damaged(log_of(path), lost))
 
 
 def _unopened(path: Path, error: BaseException) -> str:

@@ -17,8 +17,10 @@ from typing import Self
 from paygate_engine.errors import StoreRefused
 from paygate_engine.stores.base import Kind
 from paygate_engine.stores.folder import check_folder, create_private
+from paygate_engine.stores.log_check import log_of, lost_unserved
+from paygate_engine.stores.sqlite import damaged
 from paygate_engine.stores.sqlite_read import audit_end, event_count
-from paygate_engine.stores.sqlite_schema import check, connect
+from paygate_engine.stores.sqlite_schema import check, check_magic, connect
 
 # Pages that are copied at a time, 1 MiB: the caller hears of each step, and may end the copy.
 _STEP_PAGES = 256
@@ -36,6 +38,7 @@ class Snapshot:
     """One moment of the store at `path`, held while the context is open.
 
     `size` is in bytes, `events` how many there are, `audit_n` and `audit_hash` the chain's end.
+    `lost` says which commits the copy lacks because the log is damaged; None: it lacks none.
     Raises `StoreRefused` for what is no store of this version and these kinds.
     """
 
@@ -43,6 +46,8 @@ class Snapshot:
         self._path = path
         check_folder(path.parent)
         try:
+            check_magic(path)
+            self.lost: str | None = lost_unserved(path)
             self._source = connect(path, writes=False)
         except (sqlite3.Error, OSError) as error:
             raise self._unreadable(error) from error
@@ -58,6 +63,12 @@ class Snapshot:
         except sqlite3.Error as error:
             self._source.close()
             raise self._unreadable(error) from error
+        except StoreRefused as error:
+            self._source.close()
+            if self.lost is None:
+                raise
+            # Everything was in the log: what is left is an empty or an older database.
+            raise StoreRefused(damaged(log_of(path), self.lost)) from error
         except BaseException:
             self._source.close()
             raise

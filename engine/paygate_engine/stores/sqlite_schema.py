@@ -65,10 +65,12 @@ def wal_reset_bug(version: tuple[int, ...]) -> bool:
     return (3, 7, 0) <= version <= (3, 51, 2)
 
 
-def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
-    """Open the file, which must exist, and set the connection up.
+def check_magic(path: Path) -> None:
+    """Raise `StoreRefused` for a file that is neither empty nor a database, or `OSError`.
 
-    Raises `sqlite3.Error`, `OSError` and `StoreRefused`.
+    To be asked before this process has a connection to the file: whoever closes any descriptor
+    of a file gives up all POSIX locks that the process has on it, SQLite's too. The next program
+    that looks into the database would then take itself for the last one, and remove the log.
     """
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) not in (b"", _MAGIC):
@@ -76,6 +78,13 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
             raise StoreRefused(
                 f"{path} cannot be opened (no database): name the right folder, or restore a backup"
             )
+
+
+def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
+    """Open the file, which must exist (see `check_magic`), and set the connection up.
+
+    Raises `sqlite3.Error` and `StoreRefused`.
+    """
     mode = "rw" if writes else "ro"
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode={mode}",
