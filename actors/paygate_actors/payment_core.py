@@ -7,6 +7,8 @@ is: answer, wake waiters, set alarms, pursue calls. No message is handled here.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
 from paygate_actors.charging import doubt
@@ -96,6 +98,7 @@ class PaymentCore(Entity):
     def _conclude(self, draft: Draft, answer: Answer, cause: Cause) -> object:
         if not draft.events:
             return self._reply(answer)
+        cause = as_decided(cause, answer.refusal)
         return self._commit(draft, cause, reply=lambda: self._reply(answer))
 
     def _commit(
@@ -181,3 +184,10 @@ class PaymentCore(Entity):
         return TransactionReply(
             transaction=transaction_view(payment, txn), replayed=answer.replayed
         )
+
+
+def as_decided(cause: Cause, refusal: Refusal | None) -> Cause:
+    """What the audit says of a command: one that was refused moved nothing by its own will."""
+    if refusal is None:
+        return cause
+    return msgspec.structs.replace(cause, what=f"{cause.what}: refused, {refusal.code}")

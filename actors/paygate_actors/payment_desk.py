@@ -12,7 +12,7 @@ from paygate_actors.desk import desk_entry, doubtful_charge, open_calls
 from paygate_actors.desk_messages import DeskAction, DeskEntry, OpenCall
 from paygate_actors.draft import Draft
 from paygate_actors.messages import Refusal
-from paygate_actors.payment_core import PaymentCore
+from paygate_actors.payment_core import PaymentCore, as_decided
 from paygate_actors.payment_messages import (
     AskNow,
     AtDesk,
@@ -113,4 +113,5 @@ class PaymentAtDesk(PaymentCore):
         self._house.counts["desk", action] += refusal is None
         if not draft.events:
             return refusal or self._entry()
+        cause = as_decided(cause, refusal)
         return self._commit(draft, cause, reply=lambda: refusal or self._entry())

@@ -2,6 +2,7 @@ import copy
 import json
 import logging
 import pickle
+import re
 import traceback
 from collections.abc import Callable
 
@@ -32,6 +33,7 @@ def card() -> SealedCard:
 
 
 def _shows_nothing(text: str) -> bool:
+    text = re.sub(r" at 0x[0-9a-f]+", "", text)  # three digits of an address may be those of a CVV
     return not any(secret in text for secret in (NUMBER, NUMBER[:6], "4242 4242", CVV))
 
 

@@ -353,6 +353,8 @@ async def test_what_the_bank_has_done_is_booked_and_the_mark_refused(tmp_path: P
 
         assert code_of(answer) == "provider_disagrees"
         assert (await rig.view(payment_id)).status == "success"
+        [(_, what, _)] = await audited(rig, payment_id)
+        assert what == "mark not charged: refused, provider_disagrees"
 
 
 @pytest.mark.parametrize("active", [True, False])
