@@ -135,21 +135,24 @@ def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str | No
     if stray is not None:
         whole = stray.amount_minor
     taken = _taken(payment, stray)
-    minor = event.amount.minor if event.amount is not None else whole - taken
-    if taken and minor > whole - taken:
+    amount = event.amount or Money(whole - taken, payment.created.currency)
+    minor = amount.minor
+    if amount.currency != payment.created.currency:
+        # Kept as it was said, and compared with nothing: a person is called.
+        draft.attend("amount_mismatch", event.event_id)
+    elif taken and minor > whole - taken:
         # Networks take a sum back once: told again, it is the same dispute, or a person's case.
         draft.attend("dispute_exceeds_captured", event.event_id)
         minor = whole - taken
         if minor <= 0:
             return None
-    if event.amount is not None and event.amount.currency != payment.created.currency:
-        draft.attend("amount_mismatch", event.event_id)
     draft.attend("disputed", event.event_id)
     return draft.open_transaction(
         "chargeback",
         origin="provider",
         by=f"provider:{provider}",
         amount_minor=minor,
+        currency=amount.currency,
         provider=provider,
         provider_txn_id=event.provider_txn_id,
         reason=event.reason,
@@ -161,7 +164,8 @@ def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str | No
 def _taken(payment: Payment, stray: Txn | None) -> int:
     """What disputes have taken, or may take, of the payment's own money or of the stray's."""
     stray_id = None if stray is None else stray.id
-    about = [txn for txn in payment.txns if txn.stray_id == stray_id]
+    currency = payment.created.currency
+    about = [txn for txn in payment.txns if (txn.stray_id, txn.currency) == (stray_id, currency)]
     taken = [txn for txn in about if txn.type == "chargeback" and txn.status != "cancelled"]
     back = [txn for txn in about if txn.type == "chargeback_reversal" and txn.status == "success"]
     return sum(txn.amount_minor for txn in taken) - sum(txn.amount_minor for txn in back)
@@ -206,6 +210,7 @@ def _won_back(draft: Draft, lost: Txn, event: ProviderEvent, provider: str) -> N
         origin="provider",
         by=f"provider:{provider}",
         amount_minor=lost.amount_minor,
+        currency=lost.currency,
         status="success",
         provider=provider,
         provider_txn_id=event.provider_txn_id,

@@ -25,11 +25,27 @@ def disputed(payment: Payment) -> int:
 
 
 def left_to_refund(payment: Payment) -> int:
-    """Captured - refunds pending and successful - returned - disputed; never below zero."""
+    """Captured - refunds pending and successful - returned - disputed; never below zero.
+
+    Nothing is left beside a dispute in another currency: nobody here can tell how much it takes.
+    """
+    if _disputed_elsewise(payment):
+        return 0
     left = (
         payment.captured_minor - refunds_reserved(payment) - returned(payment) - disputed(payment)
     )
     return max(0, left)
+
+
+def _disputed_elsewise(payment: Payment) -> bool:
+    foreign = [
+        txn
+        for txn in payment.txns[1:]
+        if not txn.of_stray and txn.currency != payment.created.currency
+    ]
+    taken = sum(txn.type == "chargeback" and txn.status != "cancelled" for txn in foreign)
+    back = sum((txn.type, txn.status) == ("chargeback_reversal", "success") for txn in foreign)
+    return taken > back
 
 
 def open_txn(payment: Payment, *types: str) -> Txn | None:

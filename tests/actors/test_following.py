@@ -334,6 +334,19 @@ def test_a_void_that_did_nothing_yet_is_sent_again_and_moves_nothing():
     assert charge_of(story.payment) is not None
 
 
+def test_a_deadlines_void_that_goes_on_as_a_refund_gives_back_what_was_taken():
+    story = in_review()
+    story.waits(25 * 3_600 * 1_000_000)
+    void = story.open_call("void")
+    # The hold was captured in part at the provider, which is heard only now.
+    story.reports(webhook("payment.succeeded", "ch_1", minor=4_000))
+
+    story.answers(void.key, declined("already_settled"))
+
+    assert void.amount_minor == PRICE
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", 4_000)
+
+
 def test_a_wrong_amount_that_is_being_refunded_is_not_also_voided():
     story = Story()
     story.reverse(or_refund=True)

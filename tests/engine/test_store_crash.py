@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from store_suite import KINDS
+from strace_rig import needs
 
 from paygate_engine.chain import Head, rows_of, verify
 from paygate_engine.stores.sqlite import SqliteStore
@@ -105,11 +106,11 @@ async def test_kill_9_takes_nothing_that_was_acknowledged(tmp_path: Path) -> Non
         await check(tmp_path / "data", acks)
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace makes the disk fail")
 @pytest.mark.parametrize("when", [3, 10, 25])
 async def test_a_failing_sync_stops_the_journal_and_loses_nothing(
     tmp_path: Path, when: int
 ) -> None:
+    needs("strace makes the disk fail", met=shutil.which("strace") is not None)
     folder = tmp_path / "data"
     with child(folder) as process:  # makes the schema, so that only commits are left to fail
         assert next(lines(process)) == "ready"
@@ -126,8 +127,8 @@ async def test_a_failing_sync_stops_the_journal_and_loses_nothing(
     await check(folder, acknowledged(said))
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace fills the disk")
 async def test_a_full_disk_refuses_and_the_journal_goes_on(tmp_path: Path) -> None:
+    needs("strace fills the disk", met=shutil.which("strace") is not None)
     folder = tmp_path / "data"
     with child(folder) as process:
         assert next(lines(process)) == "ready"

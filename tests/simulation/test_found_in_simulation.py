@@ -26,23 +26,34 @@ def fold(*events: e.PaymentEvent) -> Payment:
     return payment
 
 
-def refunded() -> Payment:
-    """A captured payment whose one refund has succeeded."""
-    return fold(
+def charging(*, hold: bool = False) -> tuple[e.PaymentEvent, ...]:
+    """How every history here begins: 9.00 that are being taken, or held, at provider `s`."""
+    return (
         e.PaymentCreated(
             merchant="m",
             by="key_1",
             transaction_id="txn_1",
             amount_minor=900,
             currency="USD",
-            capture_method="automatic",
+            capture_method="manual" if hold else "automatic",
             method=MethodView(kind="wallet", wallet_id="wallet_ok"),
             livemode=False,
         ),
         e.CallStarted(
-            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
+            key="txn_1-1",
+            transaction_id="txn_1",
+            verb="authorize" if hold else "charge",
+            provider="s",
+            amount_minor=900,
         ),
         e.Moved(fact="charge_started"),
+    )
+
+
+def refunded() -> Payment:
+    """A captured payment whose one refund has succeeded."""
+    return fold(
+        *charging(),
         e.CallApproved(
             key="txn_1-1", provider_txn_id="ch", amount_minor=900, currency="USD", captured=True
         ),
@@ -100,20 +111,7 @@ def test_a_refund_that_is_said_twice_is_booked_once():
 def held() -> Payment:
     """A payment whose funds are held, and whose capture is under way."""
     return fold(
-        e.PaymentCreated(
-            merchant="m",
-            by="key_1",
-            transaction_id="txn_1",
-            amount_minor=900,
-            currency="USD",
-            capture_method="manual",
-            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
-            livemode=False,
-        ),
-        e.CallStarted(
-            key="txn_1-1", transaction_id="txn_1", verb="authorize", provider="s", amount_minor=900
-        ),
-        e.Moved(fact="charge_started"),
+        *charging(hold=True),
         e.CallApproved(key="txn_1-1", provider_txn_id="ch", amount_minor=900, currency="USD"),
         e.Moved(fact="authorized"),
         e.TransactionOpened(
@@ -151,22 +149,7 @@ def test_a_capture_of_another_amount_is_not_taken_for_the_providers_own_capture(
 
 def test_a_declined_attempt_is_found_by_the_id_that_its_provider_gave_it():
     """A webhook that names nothing else may say that it succeeded after all."""
-    started = fold(
-        e.PaymentCreated(
-            merchant="m",
-            by="key_1",
-            transaction_id="txn_1",
-            amount_minor=900,
-            currency="USD",
-            capture_method="automatic",
-            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
-            livemode=False,
-        ),
-        e.CallStarted(
-            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
-        ),
-        e.Moved(fact="charge_started"),
-    )
+    started = fold(*charging())
     draft = Draft(PAYMENT_ID, started, 1_000_000)
     call = draft.payment.call("txn_1-1")
     assert call is not None
@@ -208,20 +191,7 @@ def test_a_dispute_that_was_opened_anew_and_is_over_is_not_opened_by_late_news(e
 def in_doubt_with_a_reverse() -> Payment:
     """A charge that nobody knows the end of, a reverse that waits for it, an operator's word."""
     return fold(
-        e.PaymentCreated(
-            merchant="m",
-            by="key_1",
-            transaction_id="txn_1",
-            amount_minor=900,
-            currency="USD",
-            capture_method="automatic",
-            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
-            livemode=False,
-        ),
-        e.CallStarted(
-            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
-        ),
-        e.Moved(fact="charge_started"),
+        *charging(),
         e.CallInDoubt(key="txn_1-1", reason="timeout"),
         e.TransactionOpened(
             id="txn_2", type="reverse", origin="merchant", amount_minor=900, currency="USD", by="k"
@@ -251,20 +221,7 @@ def test_an_operators_word_on_everything_that_is_open_calls_nobody():
 def failed_over() -> Payment:
     """A charge that its first provider declined, and that is under way at the second."""
     return fold(
-        e.PaymentCreated(
-            merchant="m",
-            by="key_1",
-            transaction_id="txn_1",
-            amount_minor=900,
-            currency="USD",
-            capture_method="automatic",
-            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
-            livemode=False,
-        ),
-        e.CallStarted(
-            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
-        ),
-        e.Moved(fact="charge_started"),
+        *charging(),
         e.CallDeclined(key="txn_1-1", failure=Failure(code="api_error", message="")),
         e.CallStarted(
             key="txn_1-2", transaction_id="txn_1", verb="charge", provider="t", amount_minor=900
@@ -293,20 +250,7 @@ def test_an_answer_about_the_first_attempt_is_not_taken_for_one_about_the_second
 def test_a_charge_that_was_settled_before_its_void_is_known_before_it_is_given_back():
     """It may be of another amount than ours: what is left of it would be kept for ever."""
     confirming = fold(
-        e.PaymentCreated(
-            merchant="m",
-            by="key_1",
-            transaction_id="txn_1",
-            amount_minor=900,
-            currency="USD",
-            capture_method="automatic",
-            method=MethodView(kind="wallet", wallet_id="wallet_ok"),
-            livemode=False,
-        ),
-        e.CallStarted(
-            key="txn_1-1", transaction_id="txn_1", verb="charge", provider="s", amount_minor=900
-        ),
-        e.Moved(fact="charge_started"),
+        *charging(),
         e.ActionRequested(key="txn_1-1", provider_txn_id="ch", url="https://s", expires_at_us=1),
         e.Moved(fact="action_required", expires_at_us=1),
     )
