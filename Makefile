@@ -15,7 +15,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test check format bench sim bite crash pythons strangers mutate diagram clean
+.PHONY: help setup serve test check format bench sim bite crash pythons matrix strangers mutate diagram clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ crash: $(STAMP) ## the crash lab in full: power loss, death at every system call
 
 pythons: ## hold the golden traces on every Python from 3.11 to 3.13 that is here
 	.ci/pythons
+
+matrix: $(STAMP) ## run every adapter's cases and write docs/conformance.md
+	$(BIN)/paygate provider matrix > docs/conformance.md
 
 # A test of theirs skips where they are missing. No lock file: it would name a registry's host.
 strangers: $(STAMP) ## bring other people's webhook clients from npm, for the tests that ask them

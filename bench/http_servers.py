@@ -75,7 +75,7 @@ class InstantProvider:
         """Refuse: it sends no webhooks."""
         raise SignatureInvalid
 
-    def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+    def parse(self, headers: Mapping[str, str], body: bytes) -> tuple[ProviderEvent, ...]:
         """Never reached."""
         raise NotImplementedError
 

@@ -18,6 +18,8 @@ LINES_MAX = 400
 TEST_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".sql", ".txt", ".yml", ".yaml", ".cfg", ".html", ""}
+# What tools put there; git ignores it.
+NOT_OURS = frozenset({"__pycache__", "node_modules"})
 # Written in halves, so that this file does not find itself.
 MARKS = ("TO" + "DO", "FIX" + "ME", "HA" + "CK")
 FOREIGN = (
@@ -50,7 +52,8 @@ def text_files() -> Iterator[Path]:
     """Every file that people read, but the licence, which is not ours to word."""
     for folder in (*TOP_FOLDERS, ".ci", "requirements"):
         for file in sorted((ROOT / folder).rglob("*")):
-            if file.is_file() and file.suffix in TEXT_SUFFIXES and "__pycache__" not in file.parts:
+            ours = NOT_OURS.isdisjoint(file.parts)
+            if ours and file.is_file() and file.suffix in TEXT_SUFFIXES:
                 yield file
     names = ("Makefile", "pyproject.toml", ".gitignore")
     yield from (ROOT / name for name in names)

@@ -5,13 +5,16 @@ The rules that money hangs on:
 * A call that is not known stays not known: only an answer, a look-up or a webhook that *says*
   what became of it moves the payment. Absence proves nothing.
 * Another provider is tried only after a definite, retryable decline.
+* What is not confirmed yet at a provider of two steps follows the rules of `preparing`.
 * Success for an attempt that was given up is a `stray`: booked, reversed, and the status stays.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from paygate_actors import events as e
-from paygate_actors.draft import ATTEMPTS_MAX, Context, Draft
+from paygate_actors.credential_use import note_credential
+from paygate_actors.draft import Context, Draft
+from paygate_actors.failover import next_provider
 from paygate_actors.messages import Failure, FraudCheck
 from paygate_actors.outcomes import (
     ActionRequired,
@@ -23,7 +26,19 @@ from paygate_actors.outcomes import (
     UnknownReason,
 )
 from paygate_actors.record import Call, Payment, Txn, is_stray
-from paygate_actors.sums import charge_of, open_txn
+from paygate_actors.route import Route
+from paygate_actors.sums import charge_of, open_txn, release_of
+
+# What providers say of a hold, or of an unconfirmed object, that is no longer there.
+HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled", "charge_cancelled"})
+
+NOT_CONFIRMED: Final = Declined(
+    code="not_confirmed",
+    message="The provider could not be brought to confirm it, and has nothing to confirm now.",
+    retryable=True,
+)
+# A payer waits for so long; later than that nobody expects that somebody else charges it now.
+ELSEWHERE_US: Final = 120_000_000
 
 FRAUD_BLOCKED = Failure(code="fraud_blocked", message="The fraud rules block this payment.")
 
@@ -33,7 +48,7 @@ def create(
 ) -> Draft:
     """A new payment: created, scored, and the first attempt intended or the block recorded.
 
-    `ctx.routes` must name a provider unless the check blocks.
+    `ctx.routes` must name a provider unless the check blocks; `ctx.route` says why that one.
     """
     draft = Draft(payment_id, None, ctx.now_us)
     draft.add(created)
@@ -50,7 +65,7 @@ def create(
     if check.blocked:
         draft.move("failed", failure=FRAUD_BLOCKED)
     else:
-        _attempt(draft, ctx.routes[0])
+        _attempt(draft, ctx.routes[0], ctx, route=ctx.route)
         draft.move("charge_started")
     return draft
 
@@ -175,7 +190,7 @@ def book_stray(draft: Draft, call: Call, said: Approved) -> None:
     )
 
 
-def _attempt(draft: Draft, provider: str) -> None:
+def _attempt(draft: Draft, provider: str, ctx: Context, *, route: Route | None = None) -> None:
     payment = draft.payment
     held = payment.created.capture_method == "manual"
     review = payment.fraud is not None and payment.fraud.review
@@ -184,6 +199,8 @@ def _attempt(draft: Draft, provider: str) -> None:
         "authorize" if held or review else "charge",
         provider=provider,
         amount_minor=payment.created.amount_minor,
+        prepares=provider in ctx.two_steps,
+        route=route,
     )
 
 
@@ -208,6 +225,7 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
     if given_up:
         book_stray(draft, call, said)
         return
+    note_credential(draft, call, said)
     _after_approval(draft, call.key, ctx)
 
 
@@ -229,11 +247,13 @@ def _after_approval(draft: Draft, key: str, ctx: Context) -> None:
 
 
 def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
+    newest = charge_of(draft.payment)
+    if newest is not None and newest.key == call.key:
+        note_credential(draft, call, said)
     # A repetition, unless it says that what was only held is captured now.
     if not said.captured or call.captured:
         repeated(draft, call, said)
         return
-    newest = charge_of(draft.payment)
     if newest is None or newest.key != call.key:
         return  # a stray: its reversal finds out, and gives back what was captured
     if draft.payment.status not in ("authorized", "review"):
@@ -270,10 +290,13 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
 def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
     if not call.unresolved:
         if call.state == "approved" and said.code == "cancelled":
-            _gone_at_provider(draft, call)
+            gone_at_provider(draft, call)
         return  # anything else is an older fact
-    if not said.conclusive and (call.in_doubt or call.state != "open"):
+    uncertain = call.in_doubt or call.state != "open"
+    if not said.conclusive and uncertain and not call.unprepared:
         return  # this request did nothing; an earlier one with this key may have
+    if said.code == "cancelled" and release_of(draft.payment, call) is not None:
+        said = NOT_CONFIRMED  # cancelled there by ourselves, and by nobody who would not pay
     failure = Failure(
         code=said.code,
         message=said.message,
@@ -290,25 +313,17 @@ def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
     if cancelled:
         draft.move("cancelled")
         return
-    stays = waiting is not None or given_up
-    following = None if stays else _next_provider(draft, call, said, ctx)
+    late = said.code == NOT_CONFIRMED.code and ctx.now_us - call.started_at_us >= ELSEWHERE_US
+    stays = waiting is not None or given_up or late
+    following = None if stays else next_provider(draft.payment, call, said, ctx)
     if following is not None:
-        _attempt(draft, following)
+        _attempt(draft, following, ctx)
     else:
         draft.move("failed", failure=failure)
 
 
-def _next_provider(draft: Draft, call: Call, said: Declined, ctx: Context) -> str | None:
-    # Once the payer has been involved, another provider would ask them again for the same thing.
-    if not said.retryable or call.state == "action" or draft.payment.created.provider_pin:
-        return None
-    tried = {other.provider for other in draft.payment.calls if other.charges}
-    if len(tried) >= ATTEMPTS_MAX:
-        return None
-    return next((provider for provider in ctx.routes if provider not in tried), None)
-
-
-def _gone_at_provider(draft: Draft, call: Call) -> None:
+def gone_at_provider(draft: Draft, call: Call) -> None:
+    """Book that an approved charge was undone there, and not by a reverse of ours."""
     payment = draft.payment
     newest = charge_of(payment)
     if newest is None or newest.key != call.key:

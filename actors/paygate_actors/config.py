@@ -3,14 +3,13 @@
 Defaults < a TOML file < environment < flags; `paygate_http.configure` does the reading.
 Amounts are minor units of the named currency unless a field says otherwise.
 """
+# ruff: noqa: RUF012
+# msgspec gives each Struct an empty table of its own; ruff does not see that a Section is one.
 
 from typing import Literal
 
-from msgspec import Struct
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the configuration: a typo in it is an error that names the key."""
+from paygate_actors.routing_config import Routing
+from paygate_actors.section import Section
 
 
 class Server(Section, frozen=True, kw_only=True):
@@ -65,6 +64,14 @@ class Vault(Section, frozen=True, kw_only=True):
     fingerprint_key: str | None = None  # base64 of 32 bytes, for every keyed hash; never changes
 
 
+class Webhooks(Section, frozen=True, kw_only=True):
+    """Webhooks to merchants, and their feed of events."""
+
+    allow_loopback: bool = True  # in the sandbox, where also http will do; never live
+    retention_days: int = 30  # of the feed and of what was sent
+    rotation_overlap_hours: int = 24  # for how long a secret that was replaced still signs
+
+
 class AmountBounds(Section, frozen=True, kw_only=True):
     """Bounds for one currency, in minor units."""
 
@@ -83,6 +90,8 @@ class Limits(Section, frozen=True, kw_only=True):
     idempotency_hours: int = 24
     in_doubt_flag_s: float = 900.0
     parked_alert_s: float = 900.0
+    # How often a provider's list of events is read though nothing waits for one; 0: never.
+    events_baseline_s: float = 900.0
     backup_alert_hours: int = 26  # a daily backup, and two hours for it to be late; 0: never
     amounts: dict[str, AmountBounds] = {}
 
@@ -92,7 +101,8 @@ class ProviderConfig(Section, frozen=True, kw_only=True):
 
     `url` may be left out where the provider has one address for everybody. Several webhook
     secrets, while they are rotated, stand between spaces. `account` acts for a connected account;
-    `return_url` is where payers come back to where the merchant names no place.
+    `return_url` is where payers come back to where the merchant names no place. `options` are the
+    adapter's own, for kinds that need what no other does; they are taken for secrets when shown.
     """
 
     id: str
@@ -104,7 +114,10 @@ class ProviderConfig(Section, frozen=True, kw_only=True):
     return_url: str = ""
     name: str = ""
     priority: int = 100
+    weight: int = 1
+    concurrency: int | None = None  # limits.provider_concurrency
     active: bool = True
+    options: dict[str, str] = {}
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -116,5 +129,7 @@ class Config(Section, frozen=True, kw_only=True):
     fraud: Fraud = Fraud()
     vault: Vault = Vault()
     limits: Limits = Limits()
+    routing: Routing = Routing()
+    webhooks: Webhooks = Webhooks()
     providers: tuple[ProviderConfig, ...] = ()
     api_key_pepper: str | None = None  # base64 of 32 bytes: digests of API keys are made under it

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from paygate_actors import events as e
+from paygate_actors.charging import ELSEWHERE_US
 from paygate_actors.desk import doubtful_charge
 from paygate_actors.desk_messages import MarkSeen
 from paygate_actors.draft import Context, Draft
@@ -23,8 +24,9 @@ from paygate_actors.outcomes import (
     Unknown,
 )
 from paygate_actors.payment_messages import NotCharged
+from paygate_actors.preparing import give_up, is_unconfirmed, may_give_up
 from paygate_actors.providers.base import Capabilities
-from paygate_actors.pursuit import cannot_succeed_from_us
+from paygate_actors.pursuit import cannot_succeed_from_us, shows
 from paygate_actors.record import IN_DOUBT, Call
 from paygate_actors.rfc3339 import time_text
 
@@ -32,6 +34,14 @@ PROVIDER_SILENT: Final = Refusal(
     code="provider_silent",
     detail="The provider did not say what became of the charge. Nothing was changed.",
     retry_after_s=5,
+)
+UNCONFIRMED: Final = (
+    "The provider has the charge prepared and unconfirmed. It is confirmed again, or after two"
+    " minutes cancelled there; when the provider says that it is, the payment fails by itself."
+)
+UNSEEABLE: Final = (
+    "The provider shows no charges to those who ask, so nobody here can know. Find it in its own"
+    " records, and set the transaction's status by force."
 )
 
 
@@ -50,6 +60,10 @@ def not_charged(
     if charge is None:
         return _refused("not_in_doubt", "No charge of this payment is in doubt.")
     fresh = message.fresh
+    if charge.unprepared:
+        # Nothing that moves money has left, and from here on nothing can: no need to ask.
+        give_up(draft, charge, msgspec.structs.replace(ctx, routes=()))
+        return None
     if can is None or message.key != charge.key or not _says(fresh):
         return PROVIDER_SILENT
     match fresh:
@@ -60,6 +74,8 @@ def not_charged(
         case Approved() | Pending() | ActionRequired():
             said(draft, charge, fresh, ctx)
             return _refused("provider_disagrees", "The provider says that it has the charge.")
+        case _ if fresh is not None and is_unconfirmed(charge, fresh):
+            return _unconfirmed(draft, charge, ctx)
         case _:
             return _unseen(draft, charge, message, can)
 
@@ -95,9 +111,19 @@ def _says(fresh: Outcome | None) -> bool:
             return True
 
 
+def _unconfirmed(draft: Draft, charge: Call, ctx: Context) -> Refusal:
+    # A confirmation may still be on its way: what is there is cancelled first. So soon that the
+    # payment would then be tried elsewhere, it is none of the operator's business.
+    if may_give_up(draft.payment, charge) and ctx.now_us - charge.started_at_us >= ELSEWHERE_US:
+        give_up(draft, charge, ctx)
+    return _refused("still_may_succeed", UNCONFIRMED)
+
+
 def _unseen(draft: Draft, charge: Call, message: NotCharged, can: Capabilities) -> Refusal | None:
     fresh = message.fresh
     not_visible = isinstance(fresh, Unknown) and fresh.reason == "not_visible"
+    if not shows(can, charge):
+        return _refused("still_may_succeed", UNSEEABLE)
     from_us = cannot_succeed_from_us(charge, can)
     if not not_visible or message.asked_at_us < from_us:
         # Absence proves nothing yet: the request may be under way, or go out again.

@@ -135,9 +135,7 @@ class DeskOffice:
 
         With a payment's id the payment hears what came of it, whether anybody still waits or not.
         """
-        asked = self._providers.look_up(
-            call.provider, call.key, timeout_s=LOOK_UP_S, payment_id=payment_id
-        )
+        asked = self._providers.look_up(call, timeout_s=LOOK_UP_S, payment_id=payment_id)
         try:
             if asked is not None:
                 return await asked

@@ -13,6 +13,7 @@ from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.messages import Failure, Origin, Refusal, TransactionStatus, TransactionType
 from paygate_actors.record import Call, Payment
+from paygate_actors.route import Route
 from paygate_actors.states import Fact, moves
 from paygate_engine.ids import Ids
 
@@ -24,7 +25,10 @@ class Context(Struct, frozen=True, kw_only=True):
     """What a decision may know of the world: the time, and where new charges may go, best first.
 
     `review_us`: how long funds are held for a person. `key_life_us`: how long an idempotency key
-    binds after its operation is over. `in_doubt_flag_us`: when a person is called.
+    binds after its operation is over. `in_doubt_flag_us`: when a person is called. `two_steps`:
+    the providers where a charge is prepared before it is confirmed.
+    `route`: with a new payment, why `routes` are what they are. `soft_retries`: how many soft
+    declines of this payment's card may still be tried elsewhere today.
     """
 
     now_us: int
@@ -32,6 +36,9 @@ class Context(Struct, frozen=True, kw_only=True):
     review_us: int = 0
     key_life_us: int = 0
     in_doubt_flag_us: int = 0
+    two_steps: frozenset[str] = frozenset()
+    route: Route | None = None
+    soft_retries: int = 0
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -88,6 +95,8 @@ class Draft:
         provider: str,
         amount_minor: int,
         target: str | None = None,
+        prepares: bool = False,
+        route: Route | None = None,
     ) -> None:
         """Write the intent to call a provider, under a key that nothing else will ever use."""
         number = 1 + sum(call.transaction_id == transaction_id for call in self.payment.calls)
@@ -99,6 +108,8 @@ class Draft:
                 provider=provider,
                 amount_minor=amount_minor,
                 target=target,
+                prepares=prepares,
+                route=route,
             )
         )
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from paygate_actors.credentials import BY_CUSTOMER, Initiation, StepUp
 from paygate_actors.messages import (
     Address,
     Failure,
@@ -18,7 +19,8 @@ from paygate_actors.messages import (
     TransactionStatus,
     TransactionType,
 )
-from paygate_actors.outcomes import UnknownReason
+from paygate_actors.outcomes import Authentication, UnknownReason
+from paygate_actors.route import Route
 from paygate_actors.states import Fact
 
 Verb = Literal["charge", "authorize", "capture", "void", "refund"]
@@ -39,7 +41,13 @@ class RequestKey(Recorded, frozen=True, kw_only=True):
 
 
 class PaymentCreated(Recorded, frozen=True, kw_only=True):
-    """A payment was accepted. `method` is masked; the number is in the vault under its token."""
+    """A payment was accepted. `method` is masked; the number is in the vault under its token.
+
+    `provider_pin`: the only provider that may have it; where a provider's own token is charged,
+    its provider. `without_cvv`: of a card, no CVV came with it.
+    `follows_network_transaction_id`: of the payer's own payment that the merchant's one follows,
+    found by us where the request named none.
+    """
 
     merchant: str
     by: str
@@ -57,6 +65,11 @@ class PaymentCreated(Recorded, frozen=True, kw_only=True):
     customer_ip: str | None = None
     provider_pin: str | None = None
     key: RequestKey | None = None
+    initiation: Initiation = BY_CUSTOMER
+    store_credential: bool = False
+    three_d_secure: StepUp = "automatic"
+    without_cvv: bool = False
+    follows_network_transaction_id: str | None = None
 
 
 class FraudScored(Recorded, frozen=True, kw_only=True):
@@ -74,6 +87,8 @@ class CallStarted(Recorded, frozen=True, kw_only=True):
     """The intent to do `verb` at a provider, under one key for life. Committed before the call.
 
     `target` is the provider's id of the charge that a capture, void or refund is about.
+    `prepares`: what moves money leaves only after `CallPrepared` is on record. `route`: with the
+    payment's first attempt, why it goes where it goes.
     """
 
     key: str
@@ -82,6 +97,18 @@ class CallStarted(Recorded, frozen=True, kw_only=True):
     provider: str
     amount_minor: int
     target: str | None = None
+    prepares: bool = False
+    route: Route | None = None
+
+
+class CallPrepared(Recorded, frozen=True, kw_only=True):
+    """The provider has an object for the call, and nothing has moved. Committed before the confirm.
+
+    From here on it may be confirmed: until it is said to be cancelled there, it may succeed.
+    """
+
+    key: str
+    provider_txn_id: str
 
 
 class CallInDoubt(Recorded, frozen=True, kw_only=True):
@@ -116,6 +143,18 @@ class CallApproved(Recorded, frozen=True, kw_only=True):
     amount_minor: int
     currency: str
     captured: bool = False
+
+
+class CredentialNoted(Recorded, frozen=True, kw_only=True):
+    """What the provider told about the payer's credential beside the sum of a charge.
+
+    `network_transaction_id`: the card network's id of the payment. `authentication`: how the payer
+    proved who they are. Each is recorded once, when it is first heard.
+    """
+
+    key: str
+    network_transaction_id: str | None = None
+    authentication: Authentication | None = None
 
 
 class CallDeclined(Recorded, frozen=True, kw_only=True):
@@ -210,10 +249,12 @@ PaymentEvent = (
     PaymentCreated
     | FraudScored
     | CallStarted
+    | CallPrepared
     | CallInDoubt
     | CallPending
     | ActionRequested
     | CallApproved
+    | CredentialNoted
     | CallDeclined
     | Moved
     | TransactionOpened
@@ -228,10 +269,12 @@ _KINDS: dict[str, type[PaymentEvent]] = {
     "payment_created.1": PaymentCreated,
     "fraud_scored.1": FraudScored,
     "call_started.1": CallStarted,
+    "call_prepared.1": CallPrepared,
     "call_in_doubt.1": CallInDoubt,
     "call_pending.1": CallPending,
     "action_requested.1": ActionRequested,
     "call_approved.1": CallApproved,
+    "credential_noted.1": CredentialNoted,
     "call_declined.1": CallDeclined,
     "payment_moved.1": Moved,
     "transaction_opened.1": TransactionOpened,

@@ -9,7 +9,7 @@ from typing import Final, assert_never
 import msgspec
 
 from paygate_actors import events as e
-from paygate_actors.record import IN_DOUBT, Call, Concern, Payment, Txn, is_stray
+from paygate_actors.record import IN_DOUBT, Call, Concern, Payment, Txn, is_release, is_stray
 from paygate_actors.states import FINAL, after
 
 # Payments that call for a person do so once or twice; of what a provider may report without end,
@@ -57,6 +57,7 @@ def _apply(payment: Payment, event: e.PaymentEvent, at_us: int) -> Payment:
             return replace(payment, fraud=event)
         case (
             e.CallStarted()
+            | e.CallPrepared()
             | e.CallInDoubt()
             | e.CallPending()
             | e.ActionRequested()
@@ -64,6 +65,12 @@ def _apply(payment: Payment, event: e.PaymentEvent, at_us: int) -> Payment:
             | e.CallDeclined()
         ):
             return _apply_call(payment, event, at_us)
+        case e.CredentialNoted():
+            return replace(
+                payment,
+                network_txn_id=payment.network_txn_id or event.network_transaction_id,
+                authentication=payment.authentication or event.authentication,
+            )
         case e.Moved():
             return _moved(payment, event, at_us)
         case e.TransactionOpened():
@@ -85,6 +92,7 @@ def _apply(payment: Payment, event: e.PaymentEvent, at_us: int) -> Payment:
 def _apply_call(
     payment: Payment,
     event: e.CallStarted
+    | e.CallPrepared
     | e.CallInDoubt
     | e.CallPending
     | e.ActionRequested
@@ -95,6 +103,8 @@ def _apply_call(
     match event:
         case e.CallStarted():
             return _call_started(payment, event, at_us)
+        case e.CallPrepared():
+            return _call_prepared(payment, event, at_us)
         case e.CallInDoubt():
             return _with_call(payment, event.key, in_doubt=True)
         case e.CallPending():
@@ -136,13 +146,37 @@ def _call_started(payment: Payment, event: e.CallStarted, at_us: int) -> Payment
         amount_minor=event.amount_minor,
         target=event.target,
         started_at_us=at_us,
+        prepares=event.prepares,
     )
-    changed = _with_txn(payment, event.transaction_id, at_us, provider=event.provider)
-    return msgspec.structs.replace(
+    replace = msgspec.structs.replace
+    if not call.charges:
+        changed = payment
+        if not is_release(payment, call):
+            changed = _with_txn(payment, event.transaction_id, at_us, provider=event.provider)
+        return replace(changed, calls=(*payment.calls, call))
+    # What an earlier attempt left at another provider is not this one's.
+    changed = _with_txn(
+        payment, event.transaction_id, at_us, provider=event.provider, provider_txn_id=None
+    )
+    return replace(
         changed,
         calls=(*payment.calls, call),
-        provider=event.provider if call.charges else payment.provider,
+        provider=event.provider,
+        provider_txn_id=None,
+        route=event.route or payment.route,
     )
+
+
+def _call_prepared(payment: Payment, event: e.CallPrepared, at_us: int) -> Payment:
+    changed = _with_call(
+        payment,
+        event.key,
+        in_doubt=False,
+        provider_txn_id=event.provider_txn_id,
+        prepared_id=event.provider_txn_id,
+        prepared_at_us=at_us,
+    )
+    return msgspec.structs.replace(changed, provider_txn_id=event.provider_txn_id)
 
 
 def _call_approved(payment: Payment, event: e.CallApproved, at_us: int) -> Payment:
@@ -158,6 +192,12 @@ def _call_approved(payment: Payment, event: e.CallApproved, at_us: int) -> Payme
         differs=event.amount_minor != call.amount_minor
         or event.currency != payment.created.currency,
     )
+    if is_release(payment, call):
+        # That an attempt was given up says nothing of the payment's own transaction.
+        return _voided(changed, call)
+    if is_stray(payment, call) and call.charges:
+        # Its own transaction knows it; the payment's says no more of what became of the payment.
+        return _with_txn(changed, call.transaction_id, at_us)
     changed = _with_txn(
         changed, call.transaction_id, at_us, provider_txn_id=event.provider_txn_id, asserted=None
     )
@@ -213,8 +253,11 @@ def _call_declined(payment: Payment, event: e.CallDeclined, at_us: int) -> Payme
         event.key,
         state="declined",
         in_doubt=False,
+        declined=event.failure.code,
         provider_txn_id=event.provider_txn_id or call.provider_txn_id,
     )
+    if is_release(payment, call):
+        return changed
     return _with_txn(changed, call.transaction_id, at_us, asserted=None)
 
 

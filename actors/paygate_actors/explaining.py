@@ -94,7 +94,7 @@ def _decides(payment: Payment, seq: int, event: e.PaymentEvent) -> bool:
         case e.CallStarted() | e.CallApproved() | e.CallDeclined():
             call = payment.call(event.key)
             return call is not None and (call.charges or call.unresolved)
-        case e.CallInDoubt() | e.CallPending() | e.ActionRequested():
+        case e.CallPrepared() | e.CallInDoubt() | e.CallPending() | e.ActionRequested():
             call = payment.call(event.key)
             return call is not None and call.unresolved
         case e.TransactionOpened() | e.TransactionSettled():
@@ -105,7 +105,7 @@ def _decides(payment: Payment, seq: int, event: e.PaymentEvent) -> bool:
             return txn is not None and txn.asserted is not None
         case e.AttentionRaised():
             return any(concern.seq == seq for concern in payment.unseen)
-        case e.Moved() | e.AttentionCleared():
+        case e.Moved() | e.CredentialNoted() | e.AttentionCleared():
             return False
 
 

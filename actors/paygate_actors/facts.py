@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from paygate_actors import credential_use
 from paygate_actors import events as e
 from paygate_actors.by_provider import dispute_reported, refund_reported
 from paygate_actors.charging import charge_said, reverse_by_system
@@ -16,8 +17,9 @@ from paygate_actors.following import follow_up_said
 from paygate_actors.messages import Refusal, SetTransactionStatus, TransactionStatus
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined, Outcome
+from paygate_actors.preparing import give_up, released
 from paygate_actors.providers.base import ProviderEvent
-from paygate_actors.record import IN_DOUBT, Call, Payment, Txn
+from paygate_actors.record import IN_DOUBT, Call, Payment, Txn, is_release
 from paygate_actors.sums import asserted, charge_of, open_txn, unclear
 
 CHARGE_EVENTS: Final = frozenset(
@@ -25,6 +27,13 @@ CHARGE_EVENTS: Final = frozenset(
 )
 REFUND_EVENTS: Final = frozenset({"refund.succeeded", "refund.failed"})
 DISPUTE_EVENTS: Final = frozenset({"dispute.opened", "dispute.closed"})
+# What is left of a hold lapsed: all of it, or what a partial capture did not take.
+EXPIRED: Final = "payment.expired"
+# The payer approved it there, and nothing has moved: it is for us to take it now.
+PAYER_DONE: Final = "payment.payer_done"
+
+# Captures and refunds take providers hours; a day and a night more, and somebody should ask them.
+PENDING_FLAG_US: Final = 48 * 3_600 * 1_000_000
 
 
 def said(
@@ -33,6 +42,8 @@ def said(
     """What became of a call, whichever it is."""
     if call.charges:
         charge_said(draft, call, outcome, ctx)
+    elif is_release(draft.payment, call):
+        released(draft, call, outcome, ctx)
     else:
         follow_up_said(draft, call, outcome, ctx, at_us=at_us)
 
@@ -49,6 +60,8 @@ def reported(draft: Draft, event: ProviderEvent, provider: str, ctx: Context) ->
     if event.event_type in CHARGE_EVENTS and call is not None:
         call = _meant(draft.payment, call, event)
         said(draft, call, _outcome(draft.payment, call, event), ctx, at_us=event.at_us)
+    elif event.event_type == EXPIRED:
+        _lapsed(draft, call, ctx)
     elif event.event_type in REFUND_EVENTS:
         if call is not None and call.verb == "refund":
             outcome = _outcome(draft.payment, call, event)
@@ -59,12 +72,38 @@ def reported(draft: Draft, event: ProviderEvent, provider: str, ctx: Context) ->
         dispute_reported(draft, event, provider)
 
 
+def told_too_little(draft: Draft) -> Call | None:
+    """The charge that was just taken to be done, where more should be known of its credential."""
+    done = [new.key for new in draft.events if isinstance(new, e.CallApproved)]
+    call = draft.payment.call(done[0]) if done else None
+    if call is None or not call.charges:
+        return None
+    return call if credential_use.told_too_little(draft.payment) else None
+
+
+def _lapsed(draft: Draft, call: Call | None, ctx: Context) -> None:
+    payment = draft.payment
+    if call is None or not call.charges or payment.captured_minor:
+        return  # the rest of what was captured in part is of no interest to anybody
+    if open_txn(payment, "capture") is not None:
+        return  # it is about to say itself whether it found anything to take
+    said(draft, call, Declined(code="cancelled", message="The hold expired."), ctx)
+
+
 def taken_at_its_word(draft: Draft, event: ProviderEvent) -> str | None:
     """The key of the call that the event was just taken to have done, without naming a sum."""
     if event.amount is not None:
         return None
     done = [new.key for new in draft.events if isinstance(new, e.CallApproved)]
     return done[0] if done else None
+
+
+def payer_came(draft: Draft, event: ProviderEvent, provider: str) -> str | None:
+    """The key of the call whose payer did his part, where that alone moves no money."""
+    if event.event_type != PAYER_DONE:
+        return None
+    call = _bind(draft.payment, event, provider)
+    return call.key if call is not None and call.state == "action" else None
 
 
 def passed(draft: Draft, ctx: Context) -> None:
@@ -88,6 +127,11 @@ def patience(draft: Draft, ctx: Context) -> None:
         ctx.now_us - call.started_at_us >= ctx.in_doubt_flag_us for call in awaited
     ):
         draft.attend(IN_DOUBT)
+    for call in payment.calls:
+        # Where no look-up shows it, only the provider's own news end it, and these may be lost.
+        promised_us = max(call.started_at_us, call.expected_by_us or 0, call.expires_at_us or 0)
+        if call.state in ("pending", "action") and ctx.now_us - promised_us >= PENDING_FLAG_US:
+            draft.attend("pending_long", call.key)
 
 
 def _put_aside(payment: Payment, call: Call) -> bool:
@@ -127,7 +171,10 @@ def correct(
     if txn.status != "pending":
         return Answer(refusal=_final(txn.status))
     call = None if key is None else draft.payment.call(key)
-    if fresh is not None and call is not None:
+    if call is not None and call.unprepared and command.status == "failed":
+        # Nothing that moves money has left: it is so, whatever anybody sees.
+        give_up(draft, call, msgspec.structs.replace(ctx, routes=()))
+    elif fresh is not None and call is not None:
         # Who corrects a payment decides about it as it is: a decline is tried nowhere else.
         said(draft, call, fresh, msgspec.structs.replace(ctx, routes=()))
     settled = draft.payment.txn(txn.id)
@@ -163,7 +210,8 @@ def correct(
 
 def call_to_ask(payment: Payment, txn: Txn) -> Call | None:
     """The newest call made for the transaction."""
-    return next((call for call in reversed(payment.calls) if call.transaction_id == txn.id), None)
+    about = [call for call in payment.calls if call.transaction_id == txn.id]
+    return next((call for call in reversed(about) if not is_release(payment, call)), None)
 
 
 def _final(status: TransactionStatus) -> Refusal:
@@ -212,6 +260,8 @@ def _outcome(payment: Payment, call: Call, event: ProviderEvent) -> Outcome:
                 provider_txn_id=event.provider_txn_id,
                 amount=amount,
                 captured=event.event_type == "payment.succeeded",
+                network_txn_id=event.network_txn_id,
+                authentication=event.authentication,
             )
         case "payment.cancelled":
             if call.verb == "void":

@@ -4,10 +4,11 @@ The same rule as for charges: only what is said moves anything, whoever says it 
 said twice moves nothing the second time.
 """
 
-from typing import Final, assert_never
+from typing import assert_never
 
 from paygate_actors import events as e
 from paygate_actors.charging import (
+    HOLD_GONE,
     announce,
     book_stray,
     doubt,
@@ -28,9 +29,6 @@ from paygate_actors.outcomes import (
 )
 from paygate_actors.record import Call, Payment, Txn, is_stray
 from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
-
-# What providers say of a hold that is no longer there.
-HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled", "charge_cancelled"})
 
 USE_REFUND = Failure(
     code="use_refund", message="The provider settled the payment already: refund it instead."
@@ -93,6 +91,8 @@ def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | N
             draft.settle(call.transaction_id, "cancelled")  # the stray tells what happened
         book_stray(draft, call, said)
         return
+    if call.verb == "void" and _txn_of(draft.payment, call).status == "cancelled":
+        return  # the charge was declined meanwhile: there was nothing to undo
     differs = (
         said.amount.minor != call.amount_minor
         or said.amount.currency != draft.payment.created.currency

@@ -24,7 +24,6 @@ from paygate_actors.desk_messages import (
 from paygate_actors.desk_office import DeskOffice
 from paygate_actors.guarding import guarded
 from paygate_actors.idempotency import operation_key
-from paygate_actors.inbox import Inbox
 from paygate_actors.intake import Intake
 from paygate_actors.messages import (
     ApiKey,
@@ -37,7 +36,6 @@ from paygate_actors.messages import (
     PaymentReply,
     PaymentView,
     ProcessPayment,
-    ProviderView,
     RefundPayment,
     Refusal,
     ReversePayment,
@@ -48,13 +46,18 @@ from paygate_actors.messages import (
     TransactionReply,
     TransactionView,
 )
+from paygate_actors.notice_messages import NoticeDesk
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Await, Correct, Decide, Operate, WhichCall
+from paygate_actors.payment_methods import ProviderTokenMethod
 from paygate_actors.projection import key_document
-from paygate_actors.provider_desk import ProviderDesk, Switches, switches_unit
-from paygate_actors.providers.base import BodyInvalid, SignatureInvalid
+from paygate_actors.provider_desk import ProviderDesk, switches_unit, turned
+from paygate_actors.provider_messages import AS_IT_IS, ProviderView, Tuning
 from paygate_actors.reads import Reads
+from paygate_actors.reception import Reception
 from paygate_actors.record import Call
+from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
+from paygate_actors.replaying import Replayer
 from paygate_actors.states import WAITING
 from paygate_actors.vault import Vault
 from paygate_engine.errors import (
@@ -86,7 +89,9 @@ class GatewayFront:
         intake: Intake,
         reads: Reads,
         office: DeskOffice,
-        inbox: Inbox,
+        reception: Reception,
+        replayer: Replayer,
+        notices: NoticeDesk,
         desk: ProviderDesk,
         vault: Vault,
         admission: Admission,
@@ -98,12 +103,19 @@ class GatewayFront:
         self._intake = intake
         self._reads = reads
         self._office = office
-        self._inbox = inbox
+        self._reception = reception
+        self._replayer = replayer
+        self._notices = notices
         self._desk = desk
         self._vault = vault
         self._admission = admission
         self._gauges = gauges
         self._released = asyncio.Event()
+
+    @property
+    def notices(self) -> NoticeDesk:
+        """Webhooks to merchants, and their feed."""
+        return self._notices
 
     def release(self) -> None:
         """Answer at once whoever waits by preference: the server is about to stop."""
@@ -164,16 +176,20 @@ class GatewayFront:
         return await self._ask(txn.payment_id, Correct(command=command, fresh=fresh, key=key))
 
     async def switch_provider(
-        self, caller: Caller, provider_id: str, *, is_active: bool, accepts_charges: bool
+        self,
+        caller: Caller,
+        provider_id: str,
+        *,
+        is_active: bool,
+        accepts_charges: bool,
+        tuning: Tuning = AS_IT_IS,
     ) -> ProviderView | Refusal:
         """Turn a provider's switches, durably."""
         desk = self._desk.get(provider_id)
         if desk is None:
             return NO_PROVIDER_HERE
-        switches = Switches(
-            is_active=is_active,
-            accepts_charges=accepts_charges,
-            created_at_us=desk.switches.created_at_us,
+        switches = turned(
+            desk.switches, is_active=is_active, accepts_charges=accepts_charges, tuning=tuning
         )
         at_us = self._system.clock.now_us()
         unit = switches_unit(provider_id, switches, who=f"key:{caller.key_id}", at_us=at_us)
@@ -197,18 +213,24 @@ class GatewayFront:
     async def webhook(
         self, provider_id: str, headers: Mapping[str, str], body: bytes
     ) -> Refusal | None:
-        """Take a provider's event in: unknown provider, then signature, then body."""
-        desk = self._desk.get(provider_id)
-        if desk is None:
-            return NO_PROVIDER_HERE
-        try:
-            desk.adapter.verify(headers, body, now_us=self._system.clock.now_us())
-            event = desk.adapter.parse(headers, body)
-        except SignatureInvalid:
-            return Refusal(code="signature_invalid", detail="Not signed by this provider.")
-        except BodyInvalid:
-            return Refusal(code="malformed_body", detail="The event cannot be read.")
-        return await guarded(self._inbox.take(provider_id, event))
+        """Take a provider's events in."""
+        return await self._reception.receive(provider_id, headers, body)
+
+    def webhook_reply(self, provider_id: str) -> str:
+        """The body of the 200 that the provider wants."""
+        return self._reception.reply(provider_id)
+
+    def admits_webhook(self, provider_id: str) -> Refusal | None:
+        """None where an event would find a place."""
+        return self._reception.admits(provider_id)
+
+    async def payer_returned(self, provider_id: str, query: Mapping[str, str]) -> str | Refusal:
+        """Tell the provider what its payer brought back."""
+        return await self._reception.homecoming.receive(provider_id, query)
+
+    async def replay_webhooks(self, command: ReplayWebhooks) -> ReplayPage | Refusal:
+        """Read webhooks again."""
+        return await guarded(self._replayer.page(command))
 
     # ------------------------------------------------------------------ reading
 
@@ -278,9 +300,11 @@ class GatewayFront:
         """All stored keys."""
         return await self._reads.keys()
 
-    def fingerprint(self, card: SealedCard) -> str:
-        """The card's keyed hash."""
-        return self._vault.fingerprint(card.reveal()[0])
+    def fingerprint(self, of: SealedCard | ProviderTokenMethod) -> str:
+        """The keyed hash of a card or of a provider's token."""
+        if isinstance(of, SealedCard):
+            return self._vault.fingerprint(of.reveal()[0])
+        return self._vault.token_fingerprint(of.provider, of.token.reveal())
 
     def admits(self) -> Refusal | None:
         """None where new payments are taken."""

@@ -23,7 +23,6 @@ from paygate_actors.messages import (
     PaymentReply,
     PaymentView,
     ProcessPayment,
-    ProviderView,
     RefundPayment,
     Refusal,
     ReversePayment,
@@ -34,10 +33,19 @@ from paygate_actors.messages import (
     TransactionReply,
     TransactionView,
 )
+from paygate_actors.notice_messages import NoticeDesk
+from paygate_actors.payment_methods import ProviderTokenMethod
+from paygate_actors.provider_messages import AS_IT_IS, ProviderView, Tuning
+from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
 
 
 class Front(Protocol):
     """What the doors may ask of the gateway. Nothing here raises for what callers do."""
+
+    @property
+    def notices(self) -> NoticeDesk:
+        """Webhooks to merchants, and their feed."""
+        ...
 
     async def process(
         self, command: ProcessPayment, *, wait_s: float = 0
@@ -125,9 +133,15 @@ class Front(Protocol):
         ...
 
     async def switch_provider(
-        self, caller: Caller, provider_id: str, *, is_active: bool, accepts_charges: bool
+        self,
+        caller: Caller,
+        provider_id: str,
+        *,
+        is_active: bool,
+        accepts_charges: bool,
+        tuning: Tuning = AS_IT_IS,
     ) -> ProviderView | Refusal:
-        """Turn a provider off, or only new charges at it; survives a restart."""
+        """Turn a provider off, or only new charges at it, or tune it; survives a restart."""
         ...
 
     async def check_fraud(self, caller: Caller, request: ScoreRequest) -> FraudCheck:
@@ -141,7 +155,23 @@ class Front(Protocol):
     async def webhook(
         self, provider_id: str, headers: Mapping[str, str], body: bytes
     ) -> Refusal | None:
-        """Take a provider's event in; None once it is durable. Header names are lower case."""
+        """Take a webhook's events in; None once they are durable. Header names are lower case."""
+        ...
+
+    def webhook_reply(self, provider_id: str) -> str:
+        """The whole body of the 200 that this provider wants; empty: it wants none of its own."""
+        ...
+
+    def admits_webhook(self, provider_id: str) -> Refusal | None:
+        """None where an event of this provider would find a place; else `overloaded`."""
+        ...
+
+    async def payer_returned(self, provider_id: str, query: Mapping[str, str]) -> str | Refusal:
+        """Tell the provider what its payer brought back; where they go on to, empty: nowhere."""
+        ...
+
+    async def replay_webhooks(self, command: ReplayWebhooks) -> ReplayPage | Refusal:
+        """Read webhooks that were kept once more, and bring what is read otherwise now."""
         ...
 
     async def find_key(self, digest: str) -> ApiKey | None:
@@ -156,8 +186,8 @@ class Front(Protocol):
         """All stored keys, newest first."""
         ...
 
-    def fingerprint(self, card: SealedCard) -> str:
-        """The card's keyed hash, as the fraud rules see it."""
+    def fingerprint(self, of: SealedCard | ProviderTokenMethod) -> str:
+        """The keyed hash of a card or of a provider's token, as the fraud rules see it."""
         ...
 
     def admits(self) -> Refusal | None:

@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from paygate_actors.breaker import Breaker
 from paygate_actors.config import Config, Fraud, ProviderConfig
 from paygate_actors.house import Limits
-from paygate_actors.pool import ProviderPool
+from paygate_actors.pool import Answered, ProviderPool
+from paygate_actors.probing import watched
 from paygate_actors.projection import MODE, PROVIDER
 from paygate_actors.provider_desk import (
     Desk,
@@ -20,8 +20,7 @@ from paygate_actors.provider_desk import (
     switches_unit,
 )
 from paygate_actors.providers.base import Provider
-from paygate_actors.providers.sandbox import SandboxProvider
-from paygate_actors.providers.stripe import API_URL, StripeProvider
+from paygate_actors.providers.registry import ProviderRefused, build
 from paygate_engine.clock import system_bytes
 from paygate_engine.errors import StoreRefused
 from paygate_engine.journal import Journal
@@ -58,16 +57,32 @@ def adapters_of(config: Config) -> dict[str, Provider]:
     return {each.id: _adapter(each, config) for each in config.providers}
 
 
-def desks_of(
-    config: Config, adapters: Mapping[str, Provider], system: ActorSystem
-) -> Iterable[Desk]:
-    """A desk for each provider, its switches as configured."""
+def desk_of(
+    config: Config,
+    adapters: Mapping[str, Provider],
+    system: ActorSystem,
+    report: Callable[[str, Answered], None],
+) -> ProviderDesk:
+    """The providers with their switches, and the routing rules, as configured."""
+    desks = _desks(config, adapters, system)
+    return ProviderDesk(desks, report, routing=config.routing, clock=system.clock)
+
+
+def _desks(config: Config, adapters: Mapping[str, Provider], system: ActorSystem) -> Iterable[Desk]:
     for each in config.providers:
         switches = Switches(
             is_active=each.active, accepts_charges=True, created_at_us=system.clock.now_us()
         )
-        pool = _pool_of(system, each.id)
-        yield Desk(each, adapters[each.id], Breaker(system.clock), switches, pool)
+        adapter = adapters[each.id]
+        concurrency = each.concurrency or config.limits.provider_concurrency
+        health = watched(
+            each.id,
+            deadline_s=adapter.capabilities.deadline_s,
+            concurrency=concurrency,
+            finds=adapter.capabilities.finds,
+            system=system,
+        )
+        yield Desk(each, adapter, health, switches, _pool_of(system, each.id))
 
 
 async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> None:
@@ -123,32 +138,12 @@ def random_bytes(rng: random.Random | None) -> Callable[[int], bytes]:
 
 
 def _adapter(config: ProviderConfig, gateway: Config) -> Provider:
-    if config.kind == "sandbox":
-        return SandboxProvider(
-            id=config.id,
-            name=config.name or config.id,
-            url=config.url,
-            webhook_secret=config.webhook_secret,
-            void_window_s=gateway.sandbox.void_window_s,
-        )
-    if config.kind == "stripe":
-        return _stripe(config)
-    raise StoreRefused(f"providers: {config.id} has the kind {config.kind}, which nobody knows")
-
-
-def _stripe(config: ProviderConfig) -> Provider:
+    # Our own sandbox's terms stand beside its providers' tables, not in them.
+    ours = {"void_window_s": str(gateway.sandbox.void_window_s)} if config.kind == "sandbox" else {}
     try:
-        return StripeProvider(
-            id=config.id,
-            name=config.name or config.id,
-            url=config.url or API_URL,
-            secret_key=config.secret,
-            webhook_secrets=config.webhook_secret.split(),
-            account=config.account or None,
-            return_url=config.return_url or None,
-        )
-    except ValueError as error:
-        raise StoreRefused(f"providers: {config.id}: {error}") from error
+        return build(config, options=ours)
+    except ProviderRefused as error:
+        raise StoreRefused(f"providers: {error}") from error
 
 
 def _pool_of(system: ActorSystem, provider: str) -> Callable[[], LightRef[ProviderPool] | None]:

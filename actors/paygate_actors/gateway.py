@@ -28,7 +28,7 @@ from paygate_actors.fraud_rules import FraudRules
 from paygate_actors.front import GatewayFront
 from paygate_actors.furnish import (
     adapters_of,
-    desks_of,
+    desk_of,
     fraud_of,
     is_unmarked,
     limits_of,
@@ -38,22 +38,21 @@ from paygate_actors.furnish import (
 )
 from paygate_actors.gauges import gauges
 from paygate_actors.house import House
-from paygate_actors.inbox import SWEEP_S, Inbox
+from paygate_actors.instruments import Instruments
 from paygate_actors.intake import Intake
 from paygate_actors.letters import Letters
-from paygate_actors.lost_wakes import listed_open
+from paygate_actors.lost_wakes import Opened, due_pages, listed_open
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Look
 from paygate_actors.pool import ProviderPool
 from paygate_actors.projection import KINDS
-from paygate_actors.provider_desk import (
-    ProviderDesk,
-)
 from paygate_actors.providers.base import Provider
 from paygate_actors.reads import Reads
 from paygate_actors.scrubber import Scrubber
 from paygate_actors.vault import Vault
 from paygate_actors.vault_keys import vault_keys
+from paygate_actors.webhooks_in import WebhooksIn
+from paygate_actors.webhooks_out import OVER_HTTP, WayOut, WebhooksOut
 from paygate_engine.clock import Clock, SystemClock, system_rng
 from paygate_engine.errors import Corrupt, EngineError, Overloaded
 from paygate_engine.heads import sign_head
@@ -64,8 +63,6 @@ from paygate_engine.stores.sqlite import SqliteStore
 from paygate_engine.supervisor import Backoff, Supervisor
 from paygate_engine.system import ActorSystem
 
-# As many as a page of open streams: more at once would only wait inside the region.
-RECOVER_PAGE: Final = 500
 # One payment's recovery is a read and at most one commit; past this something is wrong with it.
 RECOVER_S: Final = 60.0
 # Payments that are over and only linger in memory take no more of its places than one in this many.
@@ -91,6 +88,7 @@ class Gateway:
         vault: Vault,
         adapters: dict[str, Provider],
         livemode: bool,
+        way_out: WayOut,
     ) -> None:
         self.system = system
         self.store = store
@@ -120,18 +118,36 @@ class Gateway:
             linger_max=min(LINGER_MAX, config.limits.live_payments_max // LINGER_SHARE),
             on_parked=self._parked,
         )
+        self._open_house(vault, adapters, way_out)
+        self._open_front(vault, livemode=livemode)
+
+    def _open_house(self, vault: Vault, adapters: dict[str, Provider], way_out: WayOut) -> None:
+        config, system, store = self._config, self.system, self.store
         self.damage = DamageBook()
         self._mender = Mender(store, self.damage)
         self.letters = Letters(system, self.payments.tell)
-        self.inbox = Inbox(
+        self.desk = desk_of(config, adapters, system, self.letters.report)
+        self.webhooks = WebhooksIn(
             system=system,
             store=store,
             journal=self.journal,
+            desk=self.desk,
+            mender=self._mender,
+            limits=config.limits,
             tell=self.payments.tell,
             is_active=lambda payment_id: self.payments.active(payment_id) is not None,
-            mender=self._mender,
         )
-        self.desk = ProviderDesk(desks_of(config, adapters, system), self.letters.report)
+        self.inbox = self.webhooks.inbox
+        self.webhooks_out = WebhooksOut(
+            config,
+            system=system,
+            store=store,
+            journal=self.journal,
+            vault=vault,
+            book=self.damage,
+            root=self._root,
+            way_out=way_out,
+        )
         self.house = House(
             system=system,
             limits=limits_of(config),
@@ -139,8 +155,8 @@ class Gateway:
             arrivals=self.inbox,
             alarm=self.letters,
             again=self.letters.send,
+            notices=self.webhooks_out.notices,
         )
-        self._open_front(vault, livemode=livemode)
 
     def _open_front(self, vault: Vault, *, livemode: bool) -> None:
         config, system, store = self._config, self.system, self.store
@@ -149,6 +165,9 @@ class Gateway:
             config.limits, system=system, payments=self.payments, journal=self.journal
         )
         reads = Reads(store, self.payments, self._mender)
+        self._instruments = Instruments(
+            system=system, store=store, vault=vault, mender=self._mender, desk=self.desk
+        )
         self._intake = Intake(
             system=system,
             store=store,
@@ -158,7 +177,7 @@ class Gateway:
             rules=self._rules,
             fraud=lambda: system.get("fraud"),
             look=reads.look,
-            mender=self._mender,
+            instruments=self._instruments,
             livemode=livemode,
             key_life_us=self.house.limits.key_life_us,
         )
@@ -177,7 +196,9 @@ class Gateway:
                 report=self.letters.report,
                 in_doubt_flag_us=self.house.limits.in_doubt_flag_us,
             ),
-            inbox=self.inbox,
+            reception=self.webhooks.reception,
+            replayer=self.webhooks.replayer,
+            notices=self.webhooks_out.desk,
             desk=self.desk,
             vault=vault,
             admission=self.admission,
@@ -199,13 +220,15 @@ class Gateway:
         adapters: dict[str, Provider] | None = None,
         system: Callable[..., ActorSystem] = ActorSystem,
         threads: bool = True,
+        way_out: WayOut = OVER_HTTP,
     ) -> "Gateway":
         """Open the store and build the house; reads are served, payments not before `recover`.
 
         Without `store`, the data folder's SQLite file; without `adapters`, those configured; a
         simulator brings its own, its clock, its seeded randomness and its kind of `system`, and
-        no `threads`: then the ends of the audit chain are not published. Raises `StoreRefused` for
-        a data folder that cannot be served, `KeysRefused` for a vault without keys.
+        no `threads`: then the ends of the audit chain are not published. `way_out` says how
+        webhooks to merchants are spelt and sent. Raises `StoreRefused` for a data folder that
+        cannot be served, `KeysRefused` for a vault without keys.
         """
         running = system(
             loop=loop,
@@ -236,6 +259,7 @@ class Gateway:
                 vault=vault,
                 adapters=adapters,
                 livemode=livemode,
+                way_out=way_out,
             )
             await gateway._furnish(mark=mode if unmarked else None, threads=threads)
         except BaseException:
@@ -249,45 +273,34 @@ class Gateway:
         The asking begins when all is loaded: it would take the time that keeps everybody waiting.
         """
         self.house.asking.held = True
-        after = ""
-        opened = damaged = 0
-        while True:
-            page = await self.store.open_streams(after=after, limit=RECOVER_PAGE)
-            now_us = self.system.clock.now_us()
-            due: list[str] = []
-            for wake in page:
-                if not wake.sound:
-                    self.damage.note("wakes", wake.stream)
-                    damaged += 1
-                elif wake.at_us is not None and wake.at_us > now_us:
-                    self.letters.at(wake.stream, wake.at_us)
-                else:
-                    due.append(wake.stream)
+        found = Opened()
+        async for due in due_pages(
+            self.store, found, clock=self.system.clock, book=self.damage, later=self.letters.at
+        ):
             await asyncio.gather(*(self._recover_one(payment_id) for payment_id in due))
-            opened += len(page)
-            if len(page) < RECOVER_PAGE or page[-1].stream <= after:
-                break  # the end, or a damaged name that would lead back
-            after = page[-1].stream
-        if damaged:
+        if found.damaged:
             async for payment_id in listed_open(self.store, self._mender):
                 await self._recover_one(payment_id)
-        await self.inbox.recover()
-        self.system.after(SWEEP_S, self._sweep, None)
+        await self.webhooks.recover()
+        self.webhooks_out.open()
         self.house.asking.held = False
         self.admission.state = None
-        _log.info("recovered", open_payments=opened, parked_webhooks=self.inbox.parked)
+        _log.info("recovered", open_payments=found.opened, parked_webhooks=self.inbox.parked)
 
     def drain(self) -> None:
         """Take no new work; what is under way goes on, and nobody is kept waiting by preference."""
         self.admission.state = DRAINING
+        self.webhooks.drain()
+        self.webhooks_out.drain()
         self.front.release()
 
     async def stop(self) -> None:
         """Write what waits, stop the actors, close adapters and store. Open calls are recovered."""
         self.drain()
-        await self._calls_end()
+        await asyncio.gather(self._calls_end(), self.webhooks_out.settle(CALLS_END_S))
         await self.system.stop_all(last=self.journal.drain)
         await self._root.stop()
+        await self.webhooks_out.close()
         for adapter in self._adapters.values():
             await adapter.close()
         await self.store.close()
@@ -324,9 +337,11 @@ class Gateway:
         return gauges(
             system=self.system,
             journal=self.journal,
+            store=self.store,
             payments=self.payments,
             house=self.house,
-            inbox=self.inbox,
+            webhooks=self.webhooks,
+            webhooks_out=self.webhooks_out,
             desk=self.desk,
             admission=self.admission,
             damage=self.damage,
@@ -338,24 +353,13 @@ class Gateway:
         actor = self.system.cells.get(key)
         return actor if isinstance(actor, kind) else None
 
-    def _sweep(self, _: object) -> None:
-        self.system.spawn_task(self._sweep_once())
-
-    async def _sweep_once(self) -> None:
-        try:
-            await self.inbox.sweep()
-            waited_s = self.inbox.oldest_parked_s()
-            if waited_s > self._config.limits.parked_alert_s:
-                _log.warning("webhook_parked", waiting=self.inbox.parked, oldest_s=waited_s)
-        finally:
-            self.system.after(SWEEP_S, self._sweep, None)
-
     # ------------------------------------------------------------------ furnishing
 
     async def _furnish(self, *, mark: str | None, threads: bool) -> None:
         await self.journal.start()
         if mark is not None:
             await stamp(mark, journal=self.journal, at_us=self.system.clock.now_us())
+        await self.webhooks_out.load()
         await load_switches(self.desk, self.store, self.journal)
         if threads:
             heads = Path(self._config.data_dir) / HEADS_FILE
@@ -371,11 +375,10 @@ class Gateway:
                 ProviderPool,
                 f"pool:{desk.config.id}",
                 provider=desk.adapter,
-                concurrency=self._config.limits.provider_concurrency,
                 queue_max=self._config.limits.provider_queue_max,
-                open_card=self._intake.open_card,
+                open_kept=self._instruments.open,
                 report=self.letters.report,
-                breaker=desk.breaker,
+                health=desk.health,
             )
 
     async def _recover_one(self, payment_id: str) -> None:

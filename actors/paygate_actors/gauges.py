@@ -6,15 +6,18 @@ from paygate_actors.admission import Admission
 from paygate_actors.audit import Verifier
 from paygate_actors.breaker import Circuit
 from paygate_actors.damage import DamageBook
+from paygate_actors.health import Health
 from paygate_actors.house import House
-from paygate_actors.inbox import Inbox
 from paygate_actors.money import Money
 from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import ProviderPool
 from paygate_actors.provider_desk import ProviderDesk
+from paygate_actors.webhooks_in import WebhooksIn
+from paygate_actors.webhooks_out import WebhooksOut
 from paygate_engine.errors import Corrupt
 from paygate_engine.journal import Journal
 from paygate_engine.region import Region
+from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
 
 _CIRCUITS: dict[Circuit, int] = {"closed": 0, "half_open": 1, "open": 2}
@@ -24,9 +27,11 @@ def gauges(
     *,
     system: ActorSystem,
     journal: Journal,
+    store: Store,
     payments: Region[PaymentActor],
     house: House,
-    inbox: Inbox,
+    webhooks: WebhooksIn,
+    webhooks_out: WebhooksOut,
     desk: ProviderDesk,
     admission: Admission,
     damage: DamageBook,
@@ -48,16 +53,12 @@ def gauges(
         "paygate_journal_backlog": journal.backlog,
         "paygate_journal_full": float(journal.full),
         "paygate_journal_failed": float(journal.failed is not None),
+        "paygate_journal_log_bytes": store.log_bytes,
         "paygate_journal_groups_total": journal.stats.groups,
         "paygate_journal_units_total": journal.stats.units,
         "paygate_journal_rows_total": journal.stats.rows,
         "paygate_journal_conflicts_total": journal.stats.conflicts,
         "paygate_admission_refused_total": admission.refused,
-        "paygate_webhooks_received_total": inbox.received,
-        "paygate_webhooks_repeated_total": inbox.repeated,
-        "paygate_webhooks_parked": inbox.parked,
-        "paygate_webhooks_unreadable": inbox.unreadable,
-        "paygate_webhooks_parked_oldest_seconds": inbox.oldest_parked_s(),
     }
     walker = verifier()
     if walker is not None:
@@ -65,6 +66,8 @@ def gauges(
         found["paygate_audit_broken"] = float(walker.fault is not None)
     for (reason, kind), count in system.dead_letters.counts.items():
         found[f'paygate_dead_letters_total{{reason="{reason}",message="{kind}"}}'] = count
+    found.update(webhooks.gauges())
+    found.update(webhooks_out.gauges())
     found.update(_doubts(house, system.clock.now_us()))
     found.update(_counts(house))
     found.update(_providers(desk, pool))
@@ -111,13 +114,29 @@ def _providers(
     found: dict[str, float] = {}
     for each in desk.all():
         label = f'{{provider="{each.config.id}"}}'
-        found[f"paygate_provider_circuit{label}"] = _CIRCUITS[each.breaker.circuit]
+        charges = each.health.circuits["charge"]
+        found[f"paygate_provider_circuit{label}"] = _CIRCUITS[charges.circuit]
+        found.update(_of_health(each.config.id, each.health))
         found[f"paygate_provider_active{label}"] = float(each.switches.is_active)
-        rate = each.breaker.success_rate_milli
+        rate = charges.success_rate_milli
         if rate is not None:
             found[f"paygate_provider_success_ratio{label}"] = rate / 1_000
         running = pool(each.config.id)
         if running is not None:
             found[f"paygate_provider_calls_running{label}"] = running.running
             found[f"paygate_provider_calls_waiting{label}"] = running.waiting
+    return found
+
+
+def _of_health(provider: str, health: Health) -> Mapping[str, float]:
+    label = f'{{provider="{provider}"}}'
+    found = {
+        f"paygate_provider_circuit_changes_total{label}": health.changes,
+        f"paygate_provider_concurrency{label}": health.concurrency,
+        f"paygate_provider_quiet_seconds{label}": health.quiet_s,
+        f"paygate_provider_repeats_left{label}": health.budget.left,
+    }
+    for operation, circuit in health.circuits.items():
+        both = f'{{provider="{provider}",operation="{operation}"}}'
+        found[f"paygate_provider_operation_circuit{both}"] = _CIRCUITS[circuit.circuit]
     return found

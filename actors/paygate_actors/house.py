@@ -13,8 +13,12 @@ from msgspec import Struct
 from paygate_actors import events as e
 from paygate_actors.asking import Asking
 from paygate_actors.draft import Context
+from paygate_actors.outbox import Notices
+from paygate_actors.payment_messages import Confirm
 from paygate_actors.pool import LookUp, Perform
 from paygate_actors.providers.base import Capabilities
+from paygate_actors.record import Call, Payment
+from paygate_actors.route import Route
 from paygate_engine.system import ActorSystem
 
 
@@ -29,8 +33,18 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Providers(Protocol):
     """The way to the providers."""
 
-    def routes(self, currency: str, pin: str | None) -> tuple[str, ...]:
-        """The providers that take a new charge in this currency, best first."""
+    def routes(self, payment: Payment) -> tuple[str, ...]:
+        """The providers that the payment may be tried at now, best first."""
+        ...
+
+    def soft_retries(self, payment: Payment) -> int:
+        """How many soft declines of the payment's card may be tried elsewhere now."""
+        ...
+
+    def learned(
+        self, before: Payment | None, payment: Payment, news: Sequence[e.PaymentEvent]
+    ) -> None:
+        """Hear what was committed of a payment."""
         ...
 
     def submit(self, provider: str, job: Perform | LookUp) -> None:
@@ -69,6 +83,7 @@ class House:
         "counts",
         "in_doubt",
         "limits",
+        "notices",
         "providers",
         "system",
     )
@@ -82,6 +97,7 @@ class House:
         arrivals: Arrivals,
         alarm: Alarm,
         again: Callable[[tuple[str, Any]], None],
+        notices: Notices | None = None,
     ) -> None:
         self.system = system
         self.limits = limits
@@ -91,6 +107,7 @@ class House:
         self.asking = Asking(system.clock)
         self.again = again
         """Send a payment a message by its id: (id, message). For timers."""
+        self.notices = notices or Notices()
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.in_doubt: dict[str, tuple[str, int, int]] = {}
         """What is in doubt now: call key -> (currency, minor units, since when)."""
@@ -120,15 +137,35 @@ class House:
         else:
             self.providers.submit(provider, job)
 
+    def ask_for_more(self, payment_id: str, call: Call | None) -> None:
+        """Have the provider asked about a charge that is done, as soon as a look-up sees it.
+
+        In memory alone: what a restart forgets to ask for stays unknown, and nothing rests on it.
+        """
+        can = None if call is None else self.providers.capabilities(call.provider)
+        if call is not None and can is not None and can.finds:
+            message = Confirm(key=call.key)
+            self.system.after(can.find_lag_s, self.again, (payment_id, message))
+
     def _submit(self, turn: tuple[str, LookUp]) -> None:
         self.providers.submit(*turn)
 
-    def context(self, currency: str, pin: str | None) -> Context:
-        """What a decision about a payment in this currency may know right now."""
+    def context(self, payment: Payment | None, route: Route | None = None) -> Context:
+        """What a decision may know right now: about this one, or a new one that goes `route`."""
+        routes = () if route is None else route.order
+        if payment is not None:
+            routes = self.providers.routes(payment)
         return Context(
             now_us=self.system.clock.now_us(),
-            routes=self.providers.routes(currency, pin),
+            routes=routes,
             review_us=self.limits.review_us,
             key_life_us=self.limits.key_life_us,
             in_doubt_flag_us=self.limits.in_doubt_flag_us,
+            route=route,
+            soft_retries=0 if payment is None else self.providers.soft_retries(payment),
+            two_steps=frozenset(filter(self._takes_two_steps, routes)),
         )
+
+    def _takes_two_steps(self, provider: str) -> bool:
+        can = self.providers.capabilities(provider)
+        return can is not None and can.steps == 2  # noqa: PLR2004  # the word of the capability

@@ -8,13 +8,9 @@ and the fraud check.
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from msgspec import Struct
 from pykka import ActorDeadError
 
 from paygate_actors import events as e
-from paygate_actors.card import SealedCard
-from paygate_actors.card_checks import is_expired
-from paygate_actors.damage import Mender
 from paygate_actors.draft import first_transaction_id
 from paygate_actors.fraud import FraudActor, Score
 from paygate_actors.fraud_rules import FraudRules
@@ -25,31 +21,28 @@ from paygate_actors.idempotency import (
     creation_key,
     differences,
 )
+from paygate_actors.instruments import Instruments, Taken
 from paygate_actors.messages import (
-    CardMethod,
-    Fault,
     FraudCheck,
-    Method,
-    MethodView,
     PaymentReply,
     PaymentView,
     ProcessPayment,
     Refusal,
     ScoreRequest,
-    TokenMethod,
-    WalletMethod,
 )
 from paygate_actors.operating import key_reused
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Create
-from paygate_actors.projection import CARD, StoredCard, card_document, fraud_document, read_card
+from paygate_actors.payment_methods import CardMethod, ProviderTokenMethod, TokenMethod
+from paygate_actors.projection import fraud_document
 from paygate_actors.provider_desk import ProviderDesk
+from paygate_actors.routing import facts_of
 from paygate_actors.vault import Vault
 from paygate_engine.errors import Conflicted, EngineError
 from paygate_engine.future import LoopFuture
 from paygate_engine.ref import LightRef
 from paygate_engine.region import Region
-from paygate_engine.stores.base import Document, Store
+from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
 
 # Scoring takes microseconds, but a burst waits for its turn; longer than this the actor is down.
@@ -64,50 +57,6 @@ NO_PROVIDER: Final = Refusal(
     detail="No provider takes this payment now.",
     retry_after_s=5,
 )
-# Found here and not at the edge: a repetition of what was made while the card was good is answered
-# with what was made.
-EXPIRED_CARD: Final = Refusal(
-    code="validation_failed",
-    detail="One fault was found.",
-    faults=(
-        Fault(
-            pointer="/paymentMethod/expiryYear",
-            code="expired_card",
-            detail="the card has expired",
-        ),
-    ),
-)
-UNKNOWN_TOKEN: Final = Refusal(
-    code="validation_failed",
-    detail="The payment method is not valid.",
-    faults=(
-        Fault(
-            pointer="/paymentMethod/token",
-            code="unknown_token",
-            detail="No card of this merchant is stored under this token.",
-        ),
-    ),
-)
-UNREADABLE_TOKEN: Final = Refusal(
-    code="validation_failed",
-    detail="The payment method is not valid.",
-    faults=(
-        Fault(
-            pointer="/paymentMethod/token",
-            code="unreadable_token",
-            detail="The card that is stored under this token is damaged: ask for it again.",
-        ),
-    ),
-)
-
-
-class _Instrument(Struct, frozen=True, kw_only=True):
-    """The method as it is charged and as it is shown."""
-
-    view: MethodView
-    card: SealedCard | None
-    fingerprint: str | None
-    documents: tuple[Document, ...]
 
 
 class Intake:
@@ -124,7 +73,7 @@ class Intake:
         rules: FraudRules,
         fraud: Callable[[], LightRef[FraudActor] | None],
         look: Callable[[str], Awaitable[PaymentView | None]],
-        mender: Mender,
+        instruments: Instruments,
         livemode: bool,
         key_life_us: int,
     ) -> None:
@@ -136,14 +85,14 @@ class Intake:
         self._rules = rules
         self._fraud = fraud
         self._look = look
-        self._mender = mender
+        self._instruments = instruments
         self._livemode = livemode
         self._key_life_us = key_life_us
         self._claims = ClaimDesk(store)
 
     async def process(self, command: ProcessPayment) -> PaymentReply | Refusal:
         """Find or make the payment. Raises what the engine raises when it cannot record it."""
-        fingerprint = self._fingerprint(command.method)
+        fingerprint = self._instruments.fingerprint(command.method)
         key = creation_key(command, self._vault, fingerprint)
         if key is None:
             return await self._create(command, None, None, fingerprint)
@@ -167,17 +116,6 @@ class Intake:
                 pass  # it is down: the till stays open, and the check says so
         now_us = self._system.clock.now_us()
         return self._rules.static_check(request, transaction_id=transaction_id, now_us=now_us)
-
-    async def open_card(self, token: str, merchant: str) -> SealedCard | None:
-        """The card that the merchant left in the vault under this token, without its CVV.
-
-        None for none that is theirs, and for one that is damaged.
-        """
-        document = await self._mender.read(CARD, token)
-        if document is None or document.scope != merchant:
-            return None
-        sealed = read_card(document).sealed
-        return SealedCard(self._vault.open(sealed, token=token, merchant=merchant))
 
     async def _with_key(
         self, command: ProcessPayment, key: e.RequestKey, fingerprint: str | None
@@ -222,15 +160,19 @@ class Intake:
         fingerprint: str | None,
     ) -> PaymentReply | Refusal:
         payment_id = self._system.ids.new("pay")
-        instrument = await self._instrument(command, fingerprint)
+        instrument = await self._instruments.take(command, fingerprint)
         if isinstance(instrument, Refusal):
             return instrument
         transaction_id = first_transaction_id(payment_id)
         check = await self.score(_score_request(command, instrument), transaction_id)
-        if not check.blocked and not self._desk.routes(command.amount.currency, command.provider):
+        follows = await self._follows(command, instrument)
+        created = self._created(command, transaction_id, instrument, follows, key)
+        facts = facts_of(payment_id, created, check, instrument.card)
+        route = None if check.blocked else self._desk.route(facts)
+        if route is None and not check.blocked:
             return NO_PROVIDER
         message = Create(
-            created=self._created(command, transaction_id, instrument, key),
+            created=created,
             card=instrument.card,
             check=check,
             review=self._rules.wants_review(check, command.amount),
@@ -239,17 +181,30 @@ class Intake:
                 fraud_document(command.caller.merchant, check),
                 *instrument.documents,
             ),
+            route=route,
         )
         asked: LoopFuture[PaymentReply] = self._payments.create(payment_id).actor_ref.ask(
             message, block=False, timeout=CREATE_S
         )
         return await asked
 
+    async def _follows(self, command: ProcessPayment, instrument: Taken) -> str | None:
+        """The network's id of the payer's own payment, where the merchant charges what was kept."""
+        asked = command.initiation
+        if asked.by == "customer" or asked.network_transaction_id is not None:
+            return None
+        kept = isinstance(command.method, TokenMethod | ProviderTokenMethod)
+        token = instrument.view.token if kept else None
+        if token is None:
+            return None
+        return await self._instruments.network_txn_id(token, command.caller.merchant)
+
     def _created(
         self,
         command: ProcessPayment,
         transaction_id: str,
-        instrument: _Instrument,
+        instrument: Taken,
+        follows: str | None,
         key: e.RequestKey | None,
     ) -> e.PaymentCreated:
         return e.PaymentCreated(
@@ -267,75 +222,13 @@ class Intake:
             description=command.description,
             return_url=command.return_url,
             customer_ip=command.customer_ip,
-            provider_pin=command.provider,
+            provider_pin=instrument.only_provider or command.provider,
             key=key,
-        )
-
-    def _fingerprint(self, method: Method) -> str | None:
-        if not isinstance(method, CardMethod):
-            return None
-        return self._vault.fingerprint(method.card.reveal()[0])
-
-    async def _instrument(
-        self, command: ProcessPayment, fingerprint: str | None
-    ) -> _Instrument | Refusal:
-        method = command.method
-        merchant = command.caller.merchant
-        match method:
-            case WalletMethod():
-                view = MethodView(kind="wallet", wallet_id=method.wallet_id)
-                return _Instrument(view=view, card=None, fingerprint=None, documents=())
-            case TokenMethod():
-                return await self._from_vault(method, merchant)
-            case CardMethod():
-                now_us = self._system.clock.now_us()
-                if is_expired(method.expiry_month, method.expiry_year, now_us=now_us):
-                    return EXPIRED_CARD
-                token = self._system.ids.new("tok")
-                sealed = self._vault.seal(method.card.reveal()[0], token=token, merchant=merchant)
-                stored = StoredCard(
-                    sealed=sealed,
-                    expiry_month=method.expiry_month,
-                    expiry_year=method.expiry_year,
-                    holder_name=method.holder_name,
-                )
-                return _Instrument(
-                    view=MethodView(
-                        kind=method.kind,
-                        brand=method.card.brand,
-                        last4=method.card.last4,
-                        expiry_month=method.expiry_month,
-                        expiry_year=method.expiry_year,
-                        holder_name=method.holder_name,
-                        token=token,
-                    ),
-                    card=method.card,
-                    fingerprint=fingerprint,
-                    documents=(card_document(merchant, token, stored),),
-                )
-
-    async def _from_vault(self, method: TokenMethod, merchant: str) -> _Instrument | Refusal:
-        document = await self._store.read_document(CARD, method.token)
-        if document is not None and await self._mender.mended(document) is None:
-            return UNREADABLE_TOKEN
-        if document is None or document.scope != merchant:
-            return UNKNOWN_TOKEN
-        stored = read_card(document)
-        number = self._vault.open(stored.sealed, token=method.token, merchant=merchant)
-        card = SealedCard(number)
-        return _Instrument(
-            view=MethodView(
-                kind="token",
-                brand=card.brand,
-                last4=card.last4,
-                expiry_month=stored.expiry_month,
-                expiry_year=stored.expiry_year,
-                holder_name=stored.holder_name,
-                token=method.token,
-            ),
-            card=card,
-            fingerprint=self._vault.fingerprint(number),
-            documents=(),
+            initiation=command.initiation,
+            follows_network_transaction_id=follows,
+            store_credential=command.store_credential,
+            three_d_secure=command.three_d_secure,
+            without_cvv=instrument.without_cvv,
         )
 
 
@@ -345,7 +238,7 @@ def _replayed(view: PaymentView | None) -> PaymentReply | Refusal:
     return PaymentReply(payment=view, replayed=True)
 
 
-def _score_request(command: ProcessPayment, instrument: _Instrument) -> ScoreRequest:
+def _score_request(command: ProcessPayment, instrument: Taken) -> ScoreRequest:
     return ScoreRequest(
         merchant=command.caller.merchant,
         amount=command.amount,

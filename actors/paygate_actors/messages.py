@@ -8,8 +8,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from paygate_actors.card import SealedCard
+from paygate_actors.credentials import BY_CUSTOMER, Initiation, StepUp
 from paygate_actors.money import Money
+from paygate_actors.outcomes import Authentication
+from paygate_actors.payment_methods import Method
 
 Role = Literal["merchant", "operator", "metrics"]
 PaymentStatus = Literal[
@@ -55,31 +57,6 @@ class Address(Struct, frozen=True, kw_only=True):
     zip_code: str | None = None
 
 
-class CardMethod(Struct, frozen=True, kw_only=True, tag="card"):
-    """A card as it came in. `kind` is `card`, `credit_card` or `debit_card`."""
-
-    kind: str
-    card: SealedCard
-    expiry_month: int
-    expiry_year: int
-    holder_name: str | None = None
-
-
-class WalletMethod(Struct, frozen=True, kw_only=True, tag="wallet"):
-    """A digital wallet by its id at the provider."""
-
-    wallet_id: str
-
-
-class TokenMethod(Struct, frozen=True, kw_only=True, tag="token"):
-    """A card that an earlier payment of the same merchant left in the vault."""
-
-    token: str
-
-
-Method = CardMethod | WalletMethod | TokenMethod
-
-
 class ProcessPayment(Struct, frozen=True, kw_only=True):
     """Charge `amount`. `idempotency_key` is the header's or the body's."""
 
@@ -94,6 +71,9 @@ class ProcessPayment(Struct, frozen=True, kw_only=True):
     provider: str | None = None
     return_url: str | None = None
     customer_ip: str | None = None
+    initiation: Initiation = BY_CUSTOMER
+    store_credential: bool = False
+    three_d_secure: StepUp = "automatic"
 
 
 class CapturePayment(Struct, frozen=True, kw_only=True):
@@ -233,6 +213,11 @@ class PaymentView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_action: NextAction | None = None
     expected_by_us: int | None = None
     processed_at_us: int | None = None
+    initiation: Initiation = BY_CUSTOMER
+    store_credential: bool = False
+    three_d_secure: StepUp = "automatic"
+    network_txn_id: str | None = None
+    authentication: Authentication | None = None
 
 
 class TransactionView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -262,22 +247,6 @@ class EventView(Struct, frozen=True, kw_only=True):
     type: str
     at_us: int
     data: dict[str, object]
-
-
-class ProviderView(Struct, frozen=True, kw_only=True):
-    """A provider with its switches and live health; `success_rate_milli` None: no calls yet."""
-
-    id: str
-    name: str
-    kind: str
-    is_active: bool
-    accepts_charges: bool
-    priority: int
-    config: dict[str, str]
-    created_at_us: int
-    circuit: Literal["closed", "open", "half_open"]
-    success_rate_milli: int | None
-    p99_ms: int | None
 
 
 class PaymentReply(Struct, frozen=True, kw_only=True):
@@ -325,9 +294,16 @@ RefusalCode = Literal[
     "no_provider",
     "signature_invalid",
     "malformed_body",
+    "another_account",
     "overloaded",
     "outcome_unknown",
     "not_ready",
+    "endpoint_not_found",
+    "delivery_not_found",
+    "endpoint_limit_reached",
+    "endpoint_disabled",
+    "delivery_pending",
+    "cursor_expired",
 ]
 
 

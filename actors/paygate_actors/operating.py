@@ -21,6 +21,7 @@ from paygate_actors.messages import (
     ReviewPayment,
     TransactionType,
 )
+from paygate_actors.preparing import reverse_unconfirmed
 from paygate_actors.record import Payment, Txn
 from paygate_actors.sums import charge_of, left_to_refund, open_txn, refunds_reserved
 
@@ -143,10 +144,12 @@ def reverse(
         or_refund=command.or_refund,
         key=key,
     )
-    if charge.state in ("approved", "action"):
+    if charge.state in ("approved", "action") or charge.confirming:
         opened = draft.payment.txn(transaction_id)
         assert opened is not None
         void_charge(draft, opened, charge)
+    elif charge.unprepared:
+        reverse_unconfirmed(draft, charge, ctx)
     return Answer(transaction_id=transaction_id)
 
 

@@ -22,17 +22,35 @@ UnknownReason = Literal[
     "restarted",  # the process died while the call was open
 ]
 
+Authentication = Literal[
+    "challenge",  # the payer confirmed it
+    "frictionless",  # the issuer was satisfied without asking him
+    "attempted",  # the issuer takes no part, and the network vouches for the attempt
+    "none",  # nobody was asked, or it came to nothing, and it was charged all the same
+]
+"""How the payer proved who they are, where the provider says so."""
+
 
 class Approved(Struct, frozen=True, kw_only=True, tag=True):
-    """It was done. `amount` is what the provider says it was done for; `captured` for charges."""
+    """It was done. `amount` is what the provider says it was done for; `captured` for charges.
+
+    `network_txn_id`: the card network's id of the payment, which later ones that the merchant
+    initiates refer to. `authentication`: how the payer proved who they are, as the provider says;
+    None: it does not say that he did.
+    """
 
     provider_txn_id: str
     amount: Money
     captured: bool = False
+    network_txn_id: str | None = None
+    authentication: Authentication | None = None
 
 
 class Declined(Struct, frozen=True, kw_only=True, tag=True):
-    """It was not done. `code` is ours (normalised), `decline_code` the provider's own."""
+    """It was not done. `code` is ours (normalised), `decline_code` the provider's own.
+
+    `retry_after_s`: in how many seconds the provider wants to be asked again, where it says so.
+    """
 
     code: str
     message: str = ""
@@ -40,6 +58,7 @@ class Declined(Struct, frozen=True, kw_only=True, tag=True):
     retryable: bool = False
     conclusive: bool = True
     provider_txn_id: str | None = None
+    retry_after_s: float | None = None
 
 
 class ActionRequired(Struct, frozen=True, kw_only=True, tag=True):
@@ -62,11 +81,13 @@ class Unknown(Struct, frozen=True, kw_only=True, tag=True):
 
     `provider_txn_id`: the provider's object for the call, where that much is known. With
     `not_visible` it is there and unconfirmed: it can still be confirmed, or cancelled for good.
+    `retry_after_s`: as in `Declined`.
     """
 
     reason: UnknownReason
     detail: str = ""
     provider_txn_id: str | None = None
+    retry_after_s: float | None = None
 
 
 class Prepared(Struct, frozen=True, kw_only=True, tag=True):

@@ -14,7 +14,9 @@ import msgspec
 
 from paygate_actors import facts, operating
 from paygate_actors.charging import create
+from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import CapturePayment, PaymentReply, RefundPayment, ReversePayment
+from paygate_actors.outcomes import Prepared, Unknown
 from paygate_actors.payment_desk import PaymentAtDesk
 from paygate_actors.payment_messages import (
     Await,
@@ -28,7 +30,8 @@ from paygate_actors.payment_messages import (
     Reported,
     WhichCall,
 )
-from paygate_actors.pool import Answered, LookUp
+from paygate_actors.pool import Answered, look_up_of
+from paygate_actors.preparing import give_up, prepared
 from paygate_actors.projection import INBOX, Cause
 from paygate_actors.record import Call
 from paygate_actors.sums import charge_of
@@ -49,7 +52,7 @@ class PaymentActor(PaymentAtDesk):
     def on_create(self, message: Create) -> object:
         """Become a payment: accepted, scored, claimed, and the first call intended, in one go."""
         created = message.created
-        ctx = self._house.context(created.currency, created.provider_pin)
+        ctx = self._house.context(None, message.route)
         # A payment is as old as its id says: lists are cut by ids, and show this time.
         ctx = msgspec.structs.replace(ctx, now_us=Ids.time_of(self.key))
         draft = create(self.key, created, message.check, review=message.review, ctx=ctx)
@@ -135,11 +138,12 @@ class PaymentActor(PaymentAtDesk):
             return None
         if self._pursuer is not None:
             self._pursuer.heard(message)
-        facts.said(draft, call, message.outcome, ctx)
+        _hear(draft, call, message, ctx)
         facts.passed(draft, ctx)
+        pursuer = self._pursuer
+        if not draft.events and pursuer and pursuer.nothing_new(self._known(), message):
+            give_up(draft, call, ctx)
         if not draft.events:
-            if self._pursuer is not None:
-                self._pursuer.nothing_new(self._known(), message)
             return None
         cause = Cause(who=f"provider:{call.provider}", what=f"{message.source} {call.verb}")
         return self._commit(draft, cause)
@@ -150,9 +154,12 @@ class PaymentActor(PaymentAtDesk):
         draft, ctx = self._draft()
         facts.reported(draft, message.event, message.provider, ctx)
         key = facts.taken_at_its_word(draft, message.event)
+        key = key or facts.payer_came(draft, message.event, message.provider)
         if key is not None:
             # It waits behind this message, and so for its commit.
             self._house.again((self.key, Confirm(key=key)))
+        else:
+            self._house.ask_for_more(self.key, facts.told_too_little(draft))
         facts.passed(draft, ctx)
         done = Done(queue=INBOX, id=message.item_id, at_us=ctx.now_us)
         cause = Cause(
@@ -162,11 +169,10 @@ class PaymentActor(PaymentAtDesk):
 
     @handles(Confirm)
     def on_confirm(self, message: Confirm) -> None:
-        """Ask how much was done; what differs from our sum calls a person."""
+        """Ask how much was done, or what the payer did; another sum than ours calls a person."""
         call = self._known().call(message.key)
-        if call is not None and call.state == "approved":
-            job = LookUp(key=call.key, payment_id=self.key)
-            self._house.providers.submit(call.provider, job)
+        if call is not None and call.state in ("approved", "action"):
+            self._house.providers.submit(call.provider, look_up_of(call, self.key))
 
     @handles(Look)
     def on_look(self, message: Look) -> object:
@@ -180,11 +186,33 @@ class PaymentActor(PaymentAtDesk):
         charge = charge_of(payment)
         if payment.status == "authorized" and charge is not None:
             # A hold that expired at the provider may not have been reported.
-            self._house.look_up(charge.provider, LookUp(key=charge.key, payment_id=self.key))
+            self._house.look_up(charge.provider, look_up_of(charge, self.key))
         return None
 
     @handles(Pursue)
-    def on_pursue(self, message: Pursue) -> None:
-        """Ask about a call, or send it again."""
-        if self._pursuer is not None:
-            self._pursuer.due(self._known(), message.key)
+    def on_pursue(self, message: Pursue) -> object:
+        """Ask about a call, send it again, or give it up."""
+        due = None if self._pursuer is None else self._pursuer.due(self._known(), message.key)
+        if due is None or due == "under_way":
+            return None
+        draft, ctx = self._draft()
+        call = draft.payment.call(message.key)
+        assert call is not None, "what is pursued is a call of the payment"
+        if due == "give_up":
+            give_up(draft, call, ctx)
+        else:
+            facts.said(draft, call, Unknown(reason="not_visible"), ctx)
+        facts.passed(draft, ctx)
+        return self._commit(draft, Cause(who="system", what="pursue")) if draft.events else None
+
+
+def _hear(draft: Draft, call: Call, message: Answered, ctx: Context) -> None:
+    outcome = message.outcome
+    if message.source == "prepare" and not call.unprepared:
+        return  # the first step says nothing of the second
+    if not isinstance(outcome, Prepared):
+        facts.said(draft, call, outcome, ctx)
+    elif message.source == "prepare":
+        prepared(draft, call, outcome)
+    else:
+        facts.said(draft, call, Unknown(reason="garbage"), ctx)

@@ -15,6 +15,7 @@ from paygate_actors.charging import doubt
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.evolving import evolve
 from paygate_actors.house import House
+from paygate_actors.merchant_events import tells
 from paygate_actors.messages import PaymentView, Refusal, TransactionReply
 from paygate_actors.payment_messages import Look
 from paygate_actors.projection import Cause, look_at_us, unit
@@ -36,7 +37,7 @@ REFUSED_RETRY_S = 1.0
 class PaymentCore(Entity):
     """A payment's state, and the one way in which it changes."""
 
-    __slots__ = ("_house", "_pursuer", "_waiters", "payment")
+    __slots__ = ("_house", "_pursuer", "_told", "_waiters", "payment")
 
     payment: Payment | None
 
@@ -44,6 +45,7 @@ class PaymentCore(Entity):
         super().__init__(system, key)
         self._house = house
         self.payment = None
+        self._told = 0  # how many events its merchant has been told
         self._pursuer: Pursuer | None = None
         self._waiters: Waiters | None = None
 
@@ -52,13 +54,16 @@ class PaymentCore(Entity):
     def replay(self, event: Event) -> None:
         """Fold a recorded event in."""
         recorded = e.decode(event.kind, event.body)
-        self.payment = evolve(self.payment, recorded, id=event.stream, at_us=event.at_us)
+        before = self.payment
+        self.payment = evolve(before, recorded, id=event.stream, at_us=event.at_us)
+        self._told += tells(recorded, self.payment, before) is not None
 
     def forget(self) -> None:
         """Drop everything: the journal has it."""
         if self._pursuer is not None:
             self._pursuer.drop()
         self.payment = None
+        self._told = 0
         self._pursuer = None
 
     def on_loaded(self) -> None:
@@ -86,7 +91,7 @@ class PaymentCore(Entity):
 
     def _draft(self) -> tuple[Draft, Context]:
         payment = self._known()
-        ctx = self._house.context(payment.created.currency, payment.created.provider_pin)
+        ctx = self._house.context(payment)
         draft = Draft(payment.id, payment, ctx.now_us)
         if self._pursuer is None:
             # It was read back from the journal: nobody knows whether what is open has left, and
@@ -113,8 +118,11 @@ class PaymentCore(Entity):
         card: SealedCard | None = None,
     ) -> object:
         asker = self.asker()
+        told = self._house.notices.of(draft, self._told)
 
         def then() -> None:
+            self._told += told.count
+            self._house.notices.committed(told)
             self._moved_on(draft, card)
             if asker is not None:
                 asker.set(None if reply is None else reply())
@@ -128,6 +136,7 @@ class PaymentCore(Entity):
                 claim=claim,
                 extra=documents,
                 done=done,
+                told=told,
             ),
             then,
         )
@@ -138,6 +147,7 @@ class PaymentCore(Entity):
         if card is not None:
             self._pursuer = Pursuer(self._house, self.key, card)
         self._house.count(draft.events)
+        self._house.providers.learned(draft.before, payment, draft.events)
         self._follow(payment, draft.events)
         self._tell_arrivals(draft.before)
         self._set_alarm(draft.before)

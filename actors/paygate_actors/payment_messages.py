@@ -15,11 +15,15 @@ from paygate_actors.messages import (
 )
 from paygate_actors.outcomes import Outcome
 from paygate_actors.providers.base import ProviderEvent
+from paygate_actors.route import Route
 from paygate_engine.stores.base import Claim, Document
 
 
 class Create(Struct, frozen=True, kw_only=True):
-    """Be this payment. `claim` is its idempotency key, `documents` what is stored beside it."""
+    """Be this payment. `claim` is its idempotency key, `documents` what is stored beside it.
+
+    `route`: where it goes; None for one that the check blocks.
+    """
 
     created: e.PaymentCreated
     card: SealedCard | None
@@ -27,6 +31,7 @@ class Create(Struct, frozen=True, kw_only=True):
     review: bool
     claim: Claim | None
     documents: tuple[Document, ...]
+    route: Route | None = None
 
 
 class Operate(Struct, frozen=True, kw_only=True):

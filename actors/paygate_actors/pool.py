@@ -8,24 +8,25 @@ payment's business. A sick provider fills its own pool and nobody else's.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final, Literal, cast
 
 import structlog
 from msgspec import Struct
 
-from paygate_actors.breaker import Breaker
 from paygate_actors.card import SealedCard
+from paygate_actors.credentials import InitiationReason, Initiator, SealedToken, StepUp
 from paygate_actors.events import Verb
+from paygate_actors.health import Health, Operation
 from paygate_actors.money import Money
-from paygate_actors.outcomes import (
-    ActionRequired,
-    Approved,
-    Declined,
-    Outcome,
-    Pending,
-    Unknown,
+from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
+from paygate_actors.providers.base import (
+    ChargeCall,
+    FollowUpCall,
+    Instrument,
+    Provider,
+    TwoStepProvider,
 )
-from paygate_actors.providers.base import ChargeCall, FollowUpCall, Instrument, Provider
+from paygate_actors.record import Call
 from paygate_engine.actor import LATER, LoopActor, handles
 from paygate_engine.future import LoopFuture
 from paygate_engine.system import ActorSystem
@@ -34,6 +35,13 @@ from paygate_engine.system import ActorSystem
 GRACE_S: Final = 1.0
 # A payer has given up by then; the call never left, so nothing is in doubt.
 QUEUE_WAIT_S: Final = 30.0
+# What a provider turned away at its door is sent again so often; then its payment hears of it.
+REPEATS_MAX: Final = 3
+# How long to wait where the provider does not say, doubling; jitter on top keeps calls apart.
+REPEAT_S: Final = 0.5
+JITTER: Final = 0.5
+# A payer waits for a charge: where the provider wants a longer pause, it is for others to try.
+CHARGE_PAUSE_S_MAX: Final = 5.0
 
 NO_PERMIT: Final = Declined(
     code="not_sent",
@@ -53,7 +61,10 @@ _log = structlog.get_logger("paygate.pool")
 
 
 class Charge(Struct, frozen=True, kw_only=True):
-    """Everything that a charge or a hold needs. `card` is at hand only while its process lives."""
+    """Everything that a charge or a hold needs. `card` is at hand only while its process lives.
+
+    The last five are `ChargeCall`'s.
+    """
 
     method_kind: str
     merchant: str
@@ -67,10 +78,18 @@ class Charge(Struct, frozen=True, kw_only=True):
     description: str | None = None
     return_url: str | None = None
     customer_ip: str | None = None
+    initiator: Initiator = "customer"
+    reason: InitiationReason | None = None
+    store: bool = False
+    network_txn_id: str | None = None
+    three_d_secure: StepUp = "automatic"
 
 
 class Perform(Struct, frozen=True, kw_only=True):
-    """Do `verb` at the provider under `key`, and tell the payment. `target`: what it is done to."""
+    """Do `verb` at the provider under `key`, and tell the payment. `target`: what it is done to.
+
+    `prepare`: only make the object that the charge will confirm; `prepared_id`: confirm that one.
+    """
 
     payment_id: str
     key: str
@@ -78,44 +97,58 @@ class Perform(Struct, frozen=True, kw_only=True):
     amount: Money
     target: str | None = None
     charge: Charge | None = None
+    prepare: bool = False
+    prepared_id: str | None = None
 
 
 class LookUp(Struct, frozen=True, kw_only=True):
-    """Ask what became of `key`, and tell the payment (empty: answer the ask)."""
+    """Ask what became of `key`, and tell the payment (empty: answer the ask).
+
+    `named`: the provider's id of what the call made or is about, which some read with no lag.
+    """
 
     key: str
     payment_id: str = ""
+    named: str | None = None
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """The outcome of a call, or what a look-up found, on its way to the payment."""
+    """The outcome of a call, or what a look-up found, on its way to the payment.
+
+    `source` `prepare`: of the first of two steps, which alone comes to `Prepared`.
+    """
 
     key: str
-    outcome: Outcome
-    source: Literal["call", "look_up"]
+    outcome: Outcome | Prepared
+    source: Literal["call", "look_up", "prepare"]
 
 
 class _Waiting(Struct, frozen=True):
     job: Perform | LookUp
     asker: LoopFuture[Any] | None
     until_s: float
+    repeats: int = 0
 
 
 class ProviderPool(LoopActor):
-    """One provider's calls: at most `concurrency` at a time, at most `queue_max` waiting.
+    """One provider's calls: at most `health.concurrency` at a time, at most `queue_max` waiting.
 
-    `open_card` reads a card out of the vault: (token, merchant) -> card or None.
-    `report` carries an answer to its payment. `idle` is set while no call is out.
+    While the provider wants to be left alone, all wait. What it turned away at its door is sent
+    again under the same key, within the budget; a charge is not: it may go elsewhere at once.
+    Nothing is ever sent twice at the same time.
+
+    `open_kept` reads a card or a provider's token out of the vault, for (token, merchant); None:
+    there is none. `report` carries an answer to its payment. `idle` is set while no call is out.
     """
 
     __slots__ = (
         "_calls",
-        "_concurrency",
-        "_open_card",
+        "_open_kept",
         "_queue",
         "_queue_max",
         "_report",
-        "breaker",
+        "_waking",
+        "health",
         "idle",
         "provider",
     )
@@ -126,25 +159,25 @@ class ProviderPool(LoopActor):
         key: str,
         *,
         provider: Provider,
-        concurrency: int,
         queue_max: int,
-        open_card: Callable[[str, str], Awaitable[SealedCard | None]],
+        open_kept: Callable[[str, str], Awaitable[SealedCard | SealedToken | None]],
         report: Callable[[str, Answered], None],
-        breaker: Breaker,
+        health: Health,
         parent: object = None,
     ) -> None:
         super().__init__(system, key, parent)
         self.provider = provider
-        self.breaker = breaker
+        self.health = health
+        self._waking = False
         # Of this life of the pool: what an earlier one sent still comes home, and is not counted.
         self._calls: set[asyncio.Task[None]] = set()
         self.idle = asyncio.Event()
         self.idle.set()
-        self._concurrency = concurrency
         self._queue_max = queue_max
         self._queue: deque[_Waiting] = deque()
-        self._open_card = open_card
+        self._open_kept = open_kept
         self._report = report
+        self._count()
 
     @property
     def running(self) -> int:
@@ -159,34 +192,84 @@ class ProviderPool(LoopActor):
     @handles(Perform, LookUp)
     def take(self, job: Perform | LookUp) -> object:
         """Start the call, or let it wait; where too many wait already, it never leaves."""
-        asker = self.asker()
-        if self.running < self._concurrency:
-            self._start(job, asker)
-        elif len(self._queue) >= self._queue_max:
-            self._answer(job, asker, unsent(job))
+        until_s = self.system.clock.monotonic_s() + QUEUE_WAIT_S
+        waiting = _Waiting(job, self.asker(), until_s)
+        charges = isinstance(job, Perform) and job.charge is not None
+        if self._may_start():
+            self._start(waiting)
+        elif len(self._queue) >= self._queue_max or (
+            charges and self.health.quiet_s > CHARGE_PAUSE_S_MAX
+        ):
+            self._answer(waiting.job, waiting.asker, unsent(job))
         else:
-            until_s = self.system.clock.monotonic_s() + QUEUE_WAIT_S
-            self._queue.append(_Waiting(job, asker, until_s))
+            self._queue.append(waiting)
+            self._count()
+            self._wake()
         return LATER
 
-    def _start(self, job: Perform | LookUp, asker: LoopFuture[Any] | None) -> None:
-        self.idle.clear()
-        self._calls.add(self.system.spawn_task(self._run(job, asker)))
+    def _may_start(self) -> bool:
+        return self.running < self.health.concurrency and not self.health.quiet_s
 
-    async def _run(self, job: Perform | LookUp, asker: LoopFuture[Any] | None) -> None:
+    def _start(self, waiting: _Waiting) -> None:
+        if not waiting.repeats:
+            self.health.budget.earn()
+        self.idle.clear()
+        self._calls.add(self.system.spawn_task(self._run(waiting)))
+        self._count()
+
+    async def _run(self, waiting: _Waiting) -> None:
         clock = self.system.clock
         started_s = clock.monotonic_s()
+        job = waiting.job
         try:
             outcome = await self._outcome(job)
         finally:
             self._calls.difference_update((asyncio.current_task(),))
+            self._count()
             if not self._calls and not self._queue:
                 self.idle.set()
-        self.breaker.record(well=_well(outcome), seconds=clock.monotonic_s() - started_s)
-        self._answer(job, asker, outcome)
+        seconds = clock.monotonic_s() - started_s
+        self.health.record(_operation_of(job), outcome, seconds=seconds)
+        if not self._repeats(waiting, outcome):
+            self._answer(job, waiting.asker, outcome)
         self._next()
 
-    async def _outcome(self, job: Perform | LookUp) -> Outcome:
+    def _repeats(self, waiting: _Waiting, outcome: Outcome | Prepared) -> bool:
+        """Have it sent again later, where the provider only turned it away at its door."""
+        job = waiting.job
+        turned_away = isinstance(outcome, Declined) and outcome.code == "too_many_requests"
+        if not turned_away or isinstance(job, LookUp) or job.charge is not None:
+            return False
+        delay_s = max(REPEAT_S * 2**waiting.repeats, self.health.quiet_s)
+        delay_s *= 1 + JITTER * self.system.rng.random()
+        late = self.system.clock.monotonic_s() + delay_s > waiting.until_s
+        if late or waiting.repeats >= REPEATS_MAX or not self.health.budget.spend():
+            return False
+        again = _Waiting(job, waiting.asker, waiting.until_s, waiting.repeats + 1)
+        self.system.after(delay_s, self._repeat, again)
+        return True
+
+    def _repeat(self, waiting: _Waiting) -> None:
+        self._queue.appendleft(waiting)
+        self._count()
+        self._next()
+
+    def _wake(self) -> None:
+        """Go on when the provider has had its pause."""
+        quiet_s = self.health.quiet_s
+        if quiet_s and not self._waking:
+            self._waking = True
+            self.system.after(quiet_s, self._woken, None)
+
+    def _woken(self, _: None) -> None:
+        self._waking = False
+        self._next()
+
+    def _count(self) -> None:
+        self.health.running = len(self._calls)
+        self.health.waiting = len(self._queue)
+
+    async def _outcome(self, job: Perform | LookUp) -> Outcome | Prepared:
         try:
             async with asyncio.timeout(self.provider.capabilities.deadline_s + GRACE_S):
                 outcome = await self._call(job)
@@ -197,39 +280,44 @@ class ProviderPool(LoopActor):
             _log.error("adapter_failed", provider=self.provider.id, error=type(error).__name__)
             return Unknown(reason="reset", detail="the adapter failed")
         # An adapter may be somebody else's, and untyped.
-        if isinstance(outcome, Outcome):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(outcome, Outcome | Prepared):  # pyright: ignore[reportUnnecessaryIsInstance]
             return outcome
         _log.error("adapter_answers_nonsense", provider=self.provider.id)
         return Unknown(reason="garbage", detail="the adapter gave no outcome")
 
     def _next(self) -> None:
         now_s = self.system.clock.monotonic_s()
-        while self._queue and self.running < self._concurrency:
+        while self._queue and self._may_start():
             waiting = self._queue.popleft()
             if waiting.until_s < now_s:
                 self._answer(waiting.job, waiting.asker, unsent(waiting.job))
             else:
-                self._start(waiting.job, waiting.asker)
+                self._start(waiting)
+        self._count()
+        if self._queue:
+            self._wake()
         if not self._calls:
             self.idle.set()
 
     def _answer(
-        self, job: Perform | LookUp, asker: LoopFuture[Any] | None, outcome: Outcome
+        self, job: Perform | LookUp, asker: LoopFuture[Any] | None, outcome: Outcome | Prepared
     ) -> None:
         if asker is not None:
             asker.set(outcome)
         if job.payment_id:
-            source = "look_up" if isinstance(job, LookUp) else "call"
-            self._report(job.payment_id, Answered(key=job.key, outcome=outcome, source=source))
+            self._report(job.payment_id, answered(job, outcome))
 
-    async def _call(self, job: Perform | LookUp) -> Outcome:
+    async def _call(self, job: Perform | LookUp) -> Outcome | Prepared:
         if isinstance(job, LookUp):
-            return await self.provider.find(job.key)
+            return await self._find(job)
         if job.charge is not None:
             instrument = await self._instrument(job.charge)
             if instrument is None:
                 return NO_CARD
-            return await self.provider.charge(_charge_call(job, job.charge, instrument))
+            call = _charge_call(job, job.charge, instrument)
+            if job.prepare:
+                return await cast("TwoStepProvider", self.provider).prepare(call)
+            return await self.provider.charge(call)
         assert job.target is not None, "a follow-up names what it follows"
         call = FollowUpCall(key=job.key, provider_txn_id=job.target, amount=job.amount)
         match job.verb:
@@ -242,20 +330,38 @@ class ProviderPool(LoopActor):
             case "charge" | "authorize":
                 raise TypeError("a charge without its particulars")
 
+    async def _find(self, job: LookUp) -> Outcome:
+        if self.provider.capabilities.steps == 1 or job.named is None:
+            return await self.provider.find(job.key)
+        return await cast("TwoStepProvider", self.provider).find(job.key, job.named)
+
     async def _instrument(self, charge: Charge) -> Instrument | None:
-        card = charge.card
-        if card is None and charge.token is not None:
-            card = await self._open_card(charge.token, charge.merchant)
-            if card is None:
+        kept: SealedCard | SealedToken | None = charge.card
+        if kept is None and charge.token is not None:
+            kept = await self._open_kept(charge.token, charge.merchant)
+            if kept is None:
                 return None
         return Instrument(
             kind=charge.method_kind,
-            card=card,
+            card=kept if isinstance(kept, SealedCard) else None,
+            provider_token=kept.reveal() if isinstance(kept, SealedToken) else None,
             expiry_month=charge.expiry_month,
             expiry_year=charge.expiry_year,
             holder_name=charge.holder_name,
             wallet_id=charge.wallet_id,
         )
+
+
+def answered(job: Perform | LookUp, outcome: Outcome | Prepared) -> Answered:
+    """What a job came to, as its payment hears it."""
+    if isinstance(job, LookUp):
+        return Answered(key=job.key, outcome=outcome, source="look_up")
+    return Answered(key=job.key, outcome=outcome, source="prepare" if job.prepare else "call")
+
+
+def look_up_of(call: Call, payment_id: str) -> LookUp:
+    """The question what became of a call, with all that helps the provider to find it."""
+    return LookUp(key=call.key, payment_id=payment_id, named=call.provider_txn_id or call.target)
 
 
 def unsent(job: Perform | LookUp) -> Outcome:
@@ -272,18 +378,16 @@ def _charge_call(job: Perform, charge: Charge, instrument: Instrument) -> Charge
         description=charge.description,
         return_url=charge.return_url,
         customer_ip=charge.customer_ip,
+        prepared_id=job.prepared_id,
+        initiator=charge.initiator,
+        reason=charge.reason,
+        store=charge.store,
+        network_txn_id=charge.network_txn_id,
+        three_d_secure=charge.three_d_secure,
     )
 
 
-def _well(outcome: Outcome) -> bool:
-    # A decline is a good answer, and so is any refusal in the provider's own words; silence,
-    # noise, "too many" and what never got there are none.
-    match outcome:
-        case Unknown():
-            return outcome.reason in ("not_visible", "key_known", "in_progress")
-        case Declined():
-            return outcome.conclusive or outcome.code not in ("not_sent", "too_many_requests")
-        case Approved() | ActionRequired() | Pending():
-            return True
-        case _:
-            assert_never(outcome)
+def _operation_of(job: Perform | LookUp) -> Operation:
+    if isinstance(job, LookUp):
+        return "find"
+    return "charge" if job.verb == "authorize" else job.verb

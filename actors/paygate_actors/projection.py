@@ -13,7 +13,9 @@ from paygate_actors import events as e
 from paygate_actors.desk import desk_entry, listed
 from paygate_actors.desk_messages import DeskEntry
 from paygate_actors.draft import Draft
+from paygate_actors.endpoints import ENDPOINT_KIND
 from paygate_actors.messages import ApiKey, FraudCheck, PaymentView, TransactionView
+from paygate_actors.outbox import DELIVERY_KIND, NOTHING, Told
 from paygate_actors.record import Payment, Txn
 from paygate_actors.states import FINAL
 from paygate_actors.sums import unresolved
@@ -33,22 +35,29 @@ PAYMENT: Final = "payment"
 TRANSACTION: Final = "transaction"
 FRAUD: Final = "fraud_check"
 CARD: Final = "card"
+PROVIDER_TOKEN: Final = "provider_token"  # noqa: S105 - the name of a kind
 API_KEY: Final = "api_key"
 PROVIDER: Final = "provider"
 DESK: Final = "desk"
 """What is in doubt or asks for a person; a payment was here once or it has no such document."""
 MODE: Final = "mode"
 """Sandbox or live: what the folder is stamped with."""
+FETCHED: Final = "fetched"
+"""Up to where a provider's own list of events was read, by the provider's id."""
 
 KINDS: Final = (
     Kind(name=PAYMENT, facets=("status", "provider")),
     Kind(name=TRANSACTION, facets=("status", "type", "provider", "currency")),
     Kind(name=FRAUD),
     Kind(name=CARD),
+    Kind(name=PROVIDER_TOKEN),
     Kind(name=API_KEY),
     Kind(name=PROVIDER),
     Kind(name=DESK, facets=("state",)),
     Kind(name=MODE),
+    Kind(name=FETCHED),
+    ENDPOINT_KIND,
+    DELIVERY_KIND,
 )
 
 LISTED: Final = "listed"
@@ -56,8 +65,15 @@ LISTED: Final = "listed"
 GONE: Final = "gone"
 """The state of what was on the desk and is not any more."""
 
+FINGERPRINT_LINK: Final = "fingerprint"
+"""From the keyed hash of a provider's token to what is kept of it."""
+CREDENTIAL_LINK: Final = "credential"
+"""From a token of ours to the payments with which the payer agreed that it is kept."""
+
 INBOX: Final = "webhook"
 """The queue of provider events that were taken in."""
+RAW: Final = "webhook_raw"
+"""The queue of webhooks as they came, byte for byte; what waits in it is kept, and no more."""
 
 # A hold that nobody captures is asked about once a day: its expiry may have gone unreported.
 HOLD_CHECK_US: Final = 24 * 3_600 * 1_000_000
@@ -79,6 +95,13 @@ class StoredCard(Struct, frozen=True, kw_only=True):
     holder_name: str | None = None
 
 
+class StoredToken(Struct, frozen=True, kw_only=True):
+    """A provider's own token as the vault keeps it: sealed, and whose it is."""
+
+    sealed: bytes
+    provider: str
+
+
 class Cause(Struct, frozen=True, kw_only=True):
     """Who made the decision happen, what was asked, and why: the audit's three questions."""
 
@@ -96,8 +119,12 @@ def unit(
     claim: Claim | None = None,
     extra: tuple[Document, ...] = (),
     done: tuple[Done, ...] = (),
+    told: Told = NOTHING,
 ) -> Unit:
-    """Everything that the decision changes. `seq` is the number of the newest event before it."""
+    """Everything that the decision changes. `seq` is the number of the newest event before it.
+
+    `told` is what its merchant is told of it, in the same commit.
+    """
     payment = draft.payment
     wake = _wake(draft)
     return Unit(
@@ -105,9 +132,11 @@ def unit(
             Event(stream=payment.id, seq=number, at_us=at_us, kind=kind, body=body)
             for number, (kind, body) in enumerate(map(e.encode, draft.events), start=seq + 1)
         ),
-        documents=(*documents(draft.before, payment), *extra),
+        documents=(*documents(draft.before, payment), *extra, *told.documents),
         claims=() if claim is None else (claim,),
+        items=told.items,
         done=done,
+        posts=told.posts,
         wakes=() if wake is None else (wake,),
         audit=(
             AuditEntry(
@@ -148,6 +177,22 @@ def card_document(merchant: str, token: str, card: StoredCard) -> Document:
 def read_card(document: Document) -> StoredCard:
     """The card in its document."""
     return msgspec.msgpack.decode(document.body, type=StoredCard)
+
+
+def token_document(merchant: str, token: str, stored: StoredToken, *, fingerprint: str) -> Document:
+    """A provider's sealed token in the vault, under our own token of it; found by its hash too."""
+    return Document(
+        kind=PROVIDER_TOKEN,
+        id=token,
+        scope=merchant,
+        links=((FINGERPRINT_LINK, fingerprint),),
+        body=msgspec.msgpack.encode(stored),
+    )
+
+
+def read_token(document: Document) -> StoredToken:
+    """The provider's token in its document."""
+    return msgspec.msgpack.decode(document.body, type=StoredToken)
 
 
 def key_document(key: ApiKey) -> Document:
@@ -201,6 +246,8 @@ def documents(before: Payment | None, payment: Payment) -> tuple[Document, ...]:
             for name, field in (("customer_id", "customerID"), ("order_id", "orderID"))
             if field in created.metadata
         )
+        if created.store_credential and created.method.token is not None:
+            links = (*links, (CREDENTIAL_LINK, created.method.token))
     view = payment_view(payment)
     main = Document(
         kind=PAYMENT,

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from paygate_actors import events as e
+from paygate_actors.charging import HOLD_GONE, NOT_CONFIRMED
 from paygate_actors.evolving import evolve
-from paygate_actors.following import HOLD_GONE
 from paygate_actors.projection import (
     DESK,
     GONE,
@@ -24,8 +24,9 @@ from paygate_actors.projection import (
     read_payment,
     read_transaction,
 )
-from paygate_actors.record import Call, Payment
+from paygate_actors.record import Call, Payment, is_release
 from paygate_actors.states import IllegalTransition
+from paygate_actors.sums import release_of
 from paygate_engine.stores.base import Claim, Document, Event
 
 Rule = Literal[
@@ -35,6 +36,7 @@ Rule = Literal[
     "one effect per key",
     "intent before effect",
     "one key at a time",
+    "prepared before confirmed",
     "refunds within captures",
     "projection",
     "claim",
@@ -56,10 +58,12 @@ EXCESS: Final = "refund_exceeds_captured"
 BY_PROVIDER: Final = "refunded_by_provider"
 
 _ABOUT_A_CALL = (
+    e.CallPrepared,
     e.CallInDoubt,
     e.CallPending,
     e.ActionRequested,
     e.CallApproved,
+    e.CredentialNoted,
     e.CallDeclined,
 )
 
@@ -203,9 +207,32 @@ def _hold(proof: Proof, payment: Payment, recorded: e.PaymentEvent, name: str) -
             proof.break_("intent before effect", text)
         elif isinstance(recorded, e.CallApproved) and not _first_effect(call, recorded):
             proof.break_("one effect per key", f"{name} is a second effect under {call.key}")
+        else:
+            _hold_steps(proof, payment, call, recorded, name)
     elif isinstance(recorded, e.TransactionSettled) and payment.txn(recorded.id) is None:
         text = f"{name} settles {recorded.id}, which was never opened"
         proof.break_("intent before effect", text)
+
+
+def _hold_steps(
+    proof: Proof, payment: Payment, call: Call, recorded: e.PaymentEvent, name: str
+) -> None:
+    text: str | None = None
+    match recorded:
+        case e.CallPrepared() if not call.unprepared:
+            text = f"{name} prepares {call.key}, which is past that"
+        case e.ActionRequested() | e.CallPending() | e.CallApproved() if call.unprepared:
+            text = f"{name} tells that {call.key} took effect, and its object was never recorded"
+        case e.CallDeclined() if (
+            recorded.failure.code == NOT_CONFIRMED.code
+            and call.prepared_id is not None
+            and release_of(payment, call) is None
+        ):
+            text = f"{name} gives up {call.key}, and {call.prepared_id} may still be confirmed"
+        case _:
+            pass
+    if text is not None:
+        proof.break_("prepared before confirmed", text)
 
 
 def _first_effect(call: Call, said: e.CallApproved) -> bool:
@@ -231,7 +258,11 @@ def _hold_intent(proof: Proof, payment: Payment, intent: e.CallStarted, name: st
 def _same_purpose(payment: Payment, intent: e.CallStarted) -> Iterator[Call]:
     """Earlier calls of which one alone may succeed beside the intended one."""
     charges = intent.verb in ("charge", "authorize")
+    if not charges and intent.transaction_id == payment.txns[0].id:
+        return  # it cancels what an attempt has prepared
     for call in payment.calls:
+        if is_release(payment, call):
+            continue
         if (
             call.transaction_id == intent.transaction_id
             or (charges and call.charges)

@@ -5,28 +5,48 @@ its CVV, for as long as the charge may have to be sent again, and drops it with 
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
+from paygate_actors.credential_use import lacks_cvv, step_up_of, stepped_up_by_rule
 from paygate_actors.desk_messages import OpenCall
 from paygate_actors.house import House
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Unknown
 from paygate_actors.payment_messages import Pursue
-from paygate_actors.pool import Answered, Charge, LookUp, Perform
-from paygate_actors.pursuit import LOST_AFTER_S, US_PER_S, Pursuit, key_window_ends_us, word_of
-from paygate_actors.record import Call, Payment
+from paygate_actors.pool import Answered, Charge, LookUp, Perform, look_up_of
+from paygate_actors.preparing import is_unconfirmed, may_confirm, may_give_up, payer_is_done
+from paygate_actors.providers.base import Capabilities
+from paygate_actors.pursuit import (
+    LOST_AFTER_S,
+    US_PER_S,
+    Pursuit,
+    key_window_ends_us,
+    shows,
+)
+from paygate_actors.record import Call, Payment, is_release
 from paygate_actors.sums import asserted, unresolved
 
 # Asks are spread by this share of their delay, so that a recovered provider is not stormed.
 JITTER: Final = 0.1
+# So long the first of two steps is tried: nothing is charged yet, and another provider may be well.
+PREPARE_FOR_US: Final = 30 * US_PER_S
+# So long an object that was found unconfirmed is confirmed again; then it is cancelled there: a
+# payer who has waited for minutes is not charged by surprise.
+CONFIRM_FOR_US: Final = 120 * US_PER_S
 # The wheel's ticks are coarser than the clock.
 TIMER_EARLY_S: Final = 0.02
 # A person waits for the answers; a payment has rarely more than one call open.
 ASKED_MAX: Final = 8
+
+Due = Literal[
+    "under_way",  # a request is out, or its turn comes later
+    "unanswerable",  # nobody can be asked and nothing sent: only time passes
+    "give_up",  # the attempt is to be given up, as `preparing` allows it
+]
 
 
 class Pursuer:
@@ -49,7 +69,7 @@ class Pursuer:
 
         False when nothing is left to follow: then this pursuer has done its work.
         """
-        fresh = {event.key for event in news if isinstance(event, e.CallStarted)}
+        fresh = {event.key for event in news if isinstance(event, e.CallStarted | e.CallPrepared)}
         open_calls = unresolved(payment)
         if not any(call.charges and call.state in ("open", "pending") for call in open_calls):
             self._card = None  # no charge can need it again: not with the CVV
@@ -59,7 +79,7 @@ class Pursuer:
         for call in open_calls:
             pursuit = self._pursuits.setdefault(call.key, Pursuit())
             self._note_doubt(payment, call)
-            if call.key in fresh:
+            if call.key in fresh and self._wanted(payment, call):
                 self._send(payment, call, pursuit)
             elif not pursuit.under_way:
                 self._later(call, pursuit)
@@ -70,43 +90,59 @@ class Pursuer:
         pursuit = self._pursuits.get(message.key)
         if pursuit is None:
             return
-        pursuit.under_way = False
-        outcome = message.outcome
-        pursuit.heard = word_of(outcome)
-        if isinstance(outcome, Unknown) and outcome.reason in ("key_known", "in_progress"):
-            pursuit.arrived = True
+        pursuit.hear(message.outcome, preparing=message.source == "prepare")
 
-    def nothing_new(self, payment: Payment, message: Answered) -> None:
-        """The answer moved nothing: send again what a look-up does not see, or ask later."""
+    def nothing_new(self, payment: Payment, message: Answered) -> bool:
+        """The answer moved nothing: send again what a look-up does not see, or ask later.
+
+        True: neither; the call is to be given up, as `preparing` allows it.
+        """
         pursuit = self._pursuits.get(message.key)
         call = payment.call(message.key)
         if pursuit is None or call is None or not call.unresolved:
-            return
+            return False
         now_us = self._house.system.clock.now_us()
         unseen = isinstance(message.outcome, Unknown) and message.outcome.reason == "not_visible"
         looked = message.source == "look_up" and unseen
-        if looked and self._may_send(payment, call, now_us=now_us):
+        unconfirmed = is_unconfirmed(call, message.outcome)
+        if (unconfirmed or call.unprepared) and self._gives_up(payment, call, now_us=now_us):
+            return True
+        payer_done = payer_is_done(call, message.outcome) and self._wanted(payment, call)
+        unseen_still = not call.unprepared and self._may_send(payment, call, now_us=now_us)
+        if looked and (payer_done or unseen_still):
             self._send(payment, call, pursuit)
         else:
             self._later(call, pursuit)
+        return False
 
-    def due(self, payment: Payment, key: str) -> None:
-        """A timer fired: ask about the call, or send it again."""
+    def due(self, payment: Payment, key: str) -> Due:
+        """A timer fired: ask about the call, or send it again; what came of it."""
         pursuit = self._pursuits.get(key)
         call = payment.call(key)
         if pursuit is None or call is None:
-            return
+            return "under_way"
         if self._house.system.clock.monotonic_s() < pursuit.due_s - TIMER_EARLY_S:
-            return  # an old timer: another one is set
-        if self._must_wait(call, pursuit):
-            return
+            return "under_way"  # an old timer: another one is set
+        now_us = self._house.system.clock.now_us()
+        if call.unprepared and self._gives_up(payment, call, now_us=now_us):
+            return "give_up"
+        can = self._house.providers.capabilities(call.provider)
+        if can is None or self._must_wait(call, pursuit, can):
+            return "under_way"
         pursuit.asks += 1
-        send = pursuit.next_step(call) == "send" and not asserted(payment, call)
-        if send and not pursuit.under_way:
+        step = pursuit.next_step(call, can, now_us=now_us)
+        if step == "send" and not pursuit.under_way and self._wanted(payment, call):
             self._send(payment, call, pursuit)
-        else:
+        elif step is not None and shows(can, call):
             pursuit.asked_s = self._house.system.clock.monotonic_s()
-            self._submit(call, pursuit, LookUp(key=key, payment_id=self._payment_id))
+            self._submit(call, pursuit, look_up_of(call, self._payment_id))
+        else:
+            # A request that is still out by now is lost inside, and nobody can be asked about it.
+            pursuit.lost |= pursuit.under_way
+            pursuit.under_way = False
+            self._later(call, pursuit)
+            return "unanswerable"
+        return "under_way"
 
     def may_ask(self, payment: Payment) -> tuple[Call, ...]:
         """The calls that a person may have asked about now, the oldest first."""
@@ -160,15 +196,41 @@ class Pursuer:
     def _may_send(self, payment: Payment, call: Call, *, now_us: int) -> bool:
         pursuit = self._pursuits[call.key]
         can = self._house.providers.capabilities(call.provider)
-        # What an operator says has come to an end is asked about, and no more attempted.
-        may = can is not None and pursuit.may_send(call, can, now_us=now_us)
-        return may and not asserted(payment, call)
+        return (
+            can is not None
+            and pursuit.may_send(call, can, now_us=now_us)
+            and self._wanted(payment, call)
+            and not (call.charges and self._lacks_cvv(payment, can))
+        )
 
-    def _must_wait(self, call: Call, pursuit: Pursuit) -> bool:
-        """Whether the provider is asked by so many now that the turn of this one comes later."""
+    def _wanted(self, payment: Payment, call: Call) -> bool:
+        # What an operator says has come to an end is asked about, and no more attempted; nor is
+        # what somebody wants undone confirmed once more. To undo it is always wanted.
+        if is_release(payment, call):
+            return True
+        if call.prepares and not may_confirm(payment, call):
+            return False
+        return not asserted(payment, call)
+
+    def _lacks_cvv(self, payment: Payment, can: Capabilities) -> bool:
+        # It is never on disk: after a restart a card's charge can only be repeated without it.
+        return lacks_cvv(payment.created, can, has_card=self._card is not None)
+
+    def _gives_up(self, payment: Payment, call: Call, *, now_us: int) -> bool:
+        """Whether an attempt that is certainly not confirmed should not be confirmed any more."""
         can = self._house.providers.capabilities(call.provider)
+        if can is None or not may_give_up(payment, call):
+            return False
+        if asserted(payment, call) or self._lacks_cvv(payment, can):
+            return True
+        if call.prepared_at_us is None:
+            return now_us - call.started_at_us >= PREPARE_FOR_US
+        return now_us - call.prepared_at_us >= CONFIRM_FOR_US
+
+    def _must_wait(self, call: Call, pursuit: Pursuit, can: Capabilities) -> bool:
+        """Whether the provider is asked by so many now that the turn of this one comes later."""
         asking = self._house.asking
-        if can is None or (pursuit.has_turn and not asking.held):
+        if pursuit.has_turn and not asking.held:
             pursuit.has_turn = False
             return False
         wait_s = asking.turn_s(call.provider, can)
@@ -192,7 +254,9 @@ class Pursuer:
             return  # a provider that is not configured any more cannot be asked
         system = self._house.system
         delay_s = pursuit.delay_s(call, can, now_us=system.clock.now_us())
-        self._set_timer(call, pursuit, delay_s * (1 - JITTER * system.rng.random()))
+        share = JITTER * system.rng.random()
+        # Who was told to wait comes no sooner for being spread.
+        self._set_timer(call, pursuit, delay_s * (1 + share if pursuit.pause_s else 1 - share))
 
     def _set_timer(self, call: Call, pursuit: Pursuit, delay_s: float) -> None:
         system = self._house.system
@@ -212,6 +276,8 @@ class Pursuer:
             amount=Money(call.amount_minor, payment.created.currency),
             target=call.target,
             charge=self._charge(payment, call) if call.charges else None,
+            prepare=call.unprepared,
+            prepared_id=call.prepared_id,
         )
         self._submit(call, pursuit, job)
 
@@ -231,4 +297,10 @@ class Pursuer:
             description=created.description,
             return_url=created.return_url,
             customer_ip=created.customer_ip,
+            initiator=created.initiation.by,
+            reason=created.initiation.reason,
+            store=created.store_credential,
+            network_txn_id=created.initiation.network_transaction_id
+            or created.follows_network_transaction_id,
+            three_d_secure=step_up_of(created, by_rule=stepped_up_by_rule(payment)),
         )

@@ -232,7 +232,7 @@ def _sees(caller: Caller, merchant: str) -> bool:
 
 
 def _public(caller: Caller, event: e.PaymentEvent) -> e.PaymentEvent:
-    """The event without who the operators are and what they note for each other."""
+    """The event without the operators' own: who they are, their notes, rules and providers."""
     if caller.role == "operator":
         return event
     match event:
@@ -244,14 +244,17 @@ def _public(caller: Caller, event: e.PaymentEvent) -> e.PaymentEvent:
             return replace(event, by="", reason="")
         case e.TransactionOpened(origin="operator"):
             return replace(event, by="")
+        case e.CallStarted():
+            return replace(event, route=None)
         case (
             e.PaymentCreated()
             | e.FraudScored()
-            | e.CallStarted()
+            | e.CallPrepared()
             | e.CallInDoubt()
             | e.CallPending()
             | e.ActionRequested()
             | e.CallApproved()
+            | e.CredentialNoted()
             | e.CallDeclined()
             | e.Moved()
             | e.TransactionOpened()

@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from paygate_actors import events as e
 from paygate_actors.messages import Failure, Origin, TransactionStatus, TransactionType
+from paygate_actors.outcomes import Authentication
+from paygate_actors.route import Route
 from paygate_actors.states import Status
 
 CallState = Literal["open", "action", "pending", "approved", "declined"]
@@ -24,6 +26,8 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
     """One operation at a provider under its key for life; `confirmed_minor` is what it says.
 
     `differs`: what it says is not the amount or not the currency that we asked for.
+    `declined`: why it was not done, by our code. `prepares`: it takes two steps; `prepared_id` is
+    the object that the second one confirms.
     """
 
     key: str
@@ -42,6 +46,10 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
     expires_at_us: int | None = None
     expected_by_us: int | None = None
     url: str | None = None
+    declined: str | None = None
+    prepares: bool = False
+    prepared_id: str | None = None
+    prepared_at_us: int | None = None
 
     @property
     def unresolved(self) -> bool:
@@ -52,6 +60,16 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
     def charges(self) -> bool:
         """Whether it is the payment's own attempt at the money."""
         return self.verb in ("charge", "authorize")
+
+    @property
+    def unprepared(self) -> bool:
+        """Whether nothing that could move money has left for it, nor can before `CallPrepared`."""
+        return self.prepares and self.state == "open" and self.prepared_id is None
+
+    @property
+    def confirming(self) -> bool:
+        """Whether its prepared object may be, or have been, confirmed, and nobody has said."""
+        return self.state == "open" and self.prepared_id is not None
 
 
 class Txn(Struct, frozen=True, kw_only=True, gc=False):
@@ -95,6 +113,7 @@ class Concern(Struct, frozen=True, kw_only=True, gc=False):
 class Payment(Struct, frozen=True, kw_only=True, gc=False):
     """The whole payment. `txns[0]` is its own; `calls` are in the order of their intent.
 
+    `route` says why it went where it went, and where else it may be tried.
     `seq` is the number of the newest event; `concerns` are the things that a person was called
     for, each once, the newest last, those that were looked at too (as many as there is room for).
     """
@@ -117,6 +136,9 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False):
     expires_at_us: int | None = None
     processed_at_us: int | None = None
     seq: int = 1
+    network_txn_id: str | None = None
+    authentication: Authentication | None = None
+    route: Route | None = None
 
     @property
     def unseen(self) -> tuple[Concern, ...]:
@@ -144,3 +166,8 @@ def is_stray(payment: Payment, call: Call) -> bool:
     if call.verb == "capture":
         return payment.status not in ("authorized", "review")
     return call.charges and call.state == "declined"
+
+
+def is_release(payment: Payment, call: Call) -> bool:
+    """Whether it cancels what an attempt of the payment's own has prepared; no reverse asked it."""
+    return call.verb == "void" and call.transaction_id == payment.txns[0].id

@@ -1,6 +1,6 @@
 """What follows from a payment's transactions and calls: sums, and what is still open. Pure."""
 
-from paygate_actors.record import Call, Payment, Txn
+from paygate_actors.record import Call, Payment, Txn, is_release
 
 
 def refunded(payment: Payment) -> int:
@@ -74,6 +74,19 @@ def asserted(payment: Payment, call: Call) -> bool:
     """Whether an operator has said what became of the call's transaction; truth still counts."""
     txn = payment.txn(call.transaction_id)
     return txn is not None and txn.asserted is not None
+
+
+def release_of(payment: Payment, charge: Call) -> Call | None:
+    """The void by which the charge's unconfirmed object is given up at its provider."""
+    place = (charge.provider, charge.prepared_id)
+    return next(
+        (
+            call
+            for call in payment.calls
+            if is_release(payment, call) and (call.provider, call.target) == place
+        ),
+        None,
+    )
 
 
 def charge_of(payment: Payment) -> Call | None:

@@ -8,6 +8,7 @@ from typing import Final, assert_never
 from paygate_actors import events as e
 from paygate_actors.money import Money
 from paygate_actors.outcomes import UnknownReason
+from paygate_actors.telling_routes import routed_by
 
 VERBS: Final[dict[e.Verb, str]] = {
     "charge": "charge",
@@ -52,8 +53,11 @@ CONCERNS: Final = {
     "event_of_no_call": "a provider reported a charge that was never asked for",
     "refund_exceeds_captured": "more was refunded than was captured",
     "refund_failed": "a refund that had succeeded came back",
+    "pending_long": "the provider took a call on days ago, and has not said what became of it",
     "refund_without_amount": "the provider refunded by itself and did not say how much",
     "refunded_by_provider": "the provider refunded by itself",
+    "release_failed": "what was prepared at the provider could not be cancelled there",
+    "step_up_missing": "a payer who had to prove who they are was charged without",
     "reverse_failed": "what should be given back could not be",
     "stray_charge": "money was taken for an attempt that had been given up; it is given back",
 }
@@ -71,13 +75,19 @@ def told(event: e.PaymentEvent, *, currency: str, keys: bool = True) -> str:
             return _scored(event)
         case (
             e.CallStarted()
+            | e.CallPrepared()
             | e.CallInDoubt()
             | e.CallPending()
             | e.ActionRequested()
             | e.CallApproved()
             | e.CallDeclined()
         ):
-            return _of_call(event, currency) + (f" ({event.key})" if keys else "")
+            said = _of_call(event, currency) + (f" ({event.key})" if keys else "")
+            # Rules, and how providers do, are the operators' business: as keys are.
+            route = event.route if keys and isinstance(event, e.CallStarted) else None
+            return said if route is None else said + routed_by(route)
+        case e.CredentialNoted():
+            return _noted(event)
         case e.Moved():
             return FACTS[event.fact]
         case e.TransactionOpened():
@@ -100,6 +110,7 @@ def told(event: e.PaymentEvent, *, currency: str, keys: bool = True) -> str:
 
 def _of_call(
     event: e.CallStarted
+    | e.CallPrepared
     | e.CallInDoubt
     | e.CallPending
     | e.ActionRequested
@@ -111,6 +122,8 @@ def _of_call(
         case e.CallStarted():
             amount = _money(event.amount_minor, currency)
             return f"a {VERBS[event.verb]} of {amount} is asked of {event.provider}"
+        case e.CallPrepared():
+            return f"the provider has prepared it as {event.provider_txn_id}; now it is confirmed"
         case e.CallInDoubt():
             return f"what became of the call is not known: {REASONS[event.reason]}"
         case e.CallPending():
@@ -123,6 +136,19 @@ def _of_call(
             return f"the provider did not do it{_because(event.failure)}"
         case _:
             assert_never(event)
+
+
+def _noted(event: e.CredentialNoted) -> str:
+    proved = {
+        "challenge": "the payer confirmed who they are",
+        "frictionless": "the issuer took the payer for who they are, unasked",
+        "attempted": "the issuer cannot ask the payer, and the network vouches for the attempt",
+        "none": "the payer did not prove who they are",
+    }
+    said = [] if event.authentication is None else [proved[event.authentication]]
+    if event.network_transaction_id is not None:
+        said.append("the card network gave the payment an id of its own")
+    return "; ".join(said) or "the provider said nothing of the credential"
 
 
 def _scored(event: e.FraudScored) -> str:

@@ -1,10 +1,11 @@
 """The vault's cipher and every keyed hash: how a card number rests, and how it is recognised.
 
-A number rests as AES-256-GCM under one of several keys, bound to its token and its merchant, so
-that a row that was moved to another token or merchant does not open. The first key seals, all of
-them open: to rotate, put a new one in front. Hashes are HMAC-SHA256 under a key of their own that
-never changes, separated by domain, because an unkeyed hash of a card number is found by trying
-all numbers. Where sealed bytes are kept is the journal's business. The CVV never comes here.
+A number, or a provider's token that may be charged like one, rests as AES-256-GCM under one of
+several keys, bound to our token of it and its merchant, so that a row that was moved to another
+token or merchant does not open. The first key seals, all of them open: to rotate, put a new one in
+front. Hashes are HMAC-SHA256 under a key of their own that never changes, separated by domain,
+because an unkeyed hash of a card number is found by trying all numbers. Where sealed bytes are kept
+is the journal's business. The CVV never comes here.
 """
 
 import hashlib
@@ -14,18 +15,26 @@ from collections.abc import Callable, Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from paygate_actors.credentials import is_token
+
 KEY_BYTES = 32
 KEY_ID_BYTES_MAX = 32
 
-# A sealed number is: format, length of the key's id, the id, nonce, cipher text, tag.
-_FORMAT = 1
+# What is sealed is: format, length of the key's id, the id, nonce, cipher text, tag. The format is
+# bound with the rest, so that no token opens as a number.
+_NUMBER = 1
+_TOKEN = 2
+_SECRET = 3
 _HEADER_BYTES_MIN = 2
 _NONCE_BYTES = 12
 
 # The plain text is padded to the longest number, so that a sealed row does not tell the length.
 _PADDED_BYTES = 19
+# The same for tokens, of which most providers' have one length.
+_TOKEN_STEP_BYTES = 64
 
 _DOMAIN_CARD = "card-number"
+_DOMAIN_TOKEN = "provider-token"  # noqa: S105 - the name of a hash's domain
 _SUBKEY_LABEL = b"paygate keyed hash v1: "
 
 
@@ -81,17 +90,55 @@ class Vault:
             # Neither this text nor an encoder's error may repeat the value.
             raise ValueError(f"a card number has at most {_PADDED_BYTES} ASCII digits")
         plain = number.encode("ascii").ljust(_PADDED_BYTES)
-        header = bytes((_FORMAT, len(self._newest))) + self._newest
-        nonce = self._random(_NONCE_BYTES)
-        bound = _bound(header, token=token, merchant=merchant)
-        return header + nonce + self._ciphers[self._newest].encrypt(nonce, plain, bound)
+        return self._seal(_NUMBER, plain, token=token, merchant=merchant)
+
+    def seal_token(self, provider_token: str, *, token: str, merchant: str) -> bytes:
+        """Encrypt a provider's token for our own token of it and its merchant.
+
+        Raises `ValueError` for what is no text of visible ASCII.
+        """
+        if not is_token(provider_token):
+            raise ValueError("a provider's token is visible ASCII")  # and is not repeated here
+        plain = provider_token.encode("ascii")
+        padded = plain.ljust(-(-len(plain) // _TOKEN_STEP_BYTES) * _TOKEN_STEP_BYTES)
+        return self._seal(_TOKEN, padded, token=token, merchant=merchant)
 
     def open(self, sealed: bytes, *, token: str, merchant: str) -> str:
         """Decrypt what `seal` made for this token and merchant.
 
         Raises `SealBroken`, `KeyMissing`.
         """
+        return self._open(_NUMBER, sealed, token=token, merchant=merchant)
+
+    def open_token(self, sealed: bytes, *, token: str, merchant: str) -> str:
+        """Decrypt what `seal_token` made for this token and merchant.
+
+        Raises `SealBroken`, `KeyMissing`.
+        """
+        return self._open(_TOKEN, sealed, token=token, merchant=merchant)
+
+    def new_secret(self, size: int) -> bytes:
+        """Draw a secret of so many bytes."""
+        return self._random(size)
+
+    def seal_secret(self, secret: str, *, owner: str, merchant: str) -> bytes:
+        """Encrypt a signing secret of ASCII text for the thing of the merchant's that owns it."""
+        return self._seal(_SECRET, secret.encode("ascii"), token=owner, merchant=merchant)
+
+    def open_secret(self, sealed: bytes, *, owner: str, merchant: str) -> str:
+        """Decrypt what `seal_secret` made for this owner. Raises `SealBroken`, `KeyMissing`."""
+        return self._open(_SECRET, sealed, token=owner, merchant=merchant)
+
+    def _seal(self, kind: int, plain: bytes, *, token: str, merchant: str) -> bytes:
+        header = bytes((kind, len(self._newest))) + self._newest
+        nonce = self._random(_NONCE_BYTES)
+        bound = _bound(header, token=token, merchant=merchant)
+        return header + nonce + self._ciphers[self._newest].encrypt(nonce, plain, bound)
+
+    def _open(self, kind: int, sealed: bytes, *, token: str, merchant: str) -> str:
         header, rest = _split(sealed)
+        if header[0] != kind:
+            raise SealBroken("what is sealed here is something else")
         cipher = self._ciphers.get(header[_HEADER_BYTES_MIN:])
         if cipher is None:
             raise KeyMissing(
@@ -101,7 +148,7 @@ class Vault:
         try:
             plain = cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound)
         except (InvalidTag, ValueError) as error:
-            raise SealBroken("a sealed card number does not open") from error
+            raise SealBroken("what is sealed does not open") from error
         return plain.rstrip().decode("ascii")
 
     def needs_rotation(self, sealed: bytes) -> bool:
@@ -112,6 +159,11 @@ class Vault:
     def fingerprint(self, number: str) -> str:
         """Make the number's keyed hash, 64 hex digits: equal for equal cards, for ever."""
         return self.mac(_DOMAIN_CARD, number.encode()).hex()
+
+    def token_fingerprint(self, provider: str, provider_token: str) -> str:
+        """Make the keyed hash of a provider's token, 64 hex digits, unlike that of any card."""
+        # No provider's id has a line end in it: two pairs cannot run together.
+        return self.mac(_DOMAIN_TOKEN, f"{provider}\n{provider_token}".encode()).hex()
 
     def mac(self, domain: str, data: bytes) -> bytes:
         """Make the 32-byte keyed hash of `data`; equal data in two domains have nothing in common.
@@ -142,7 +194,7 @@ def _bound(header: bytes, *, token: str, merchant: str) -> bytes:
 
 def _split(sealed: bytes) -> tuple[bytes, bytes]:
     """Cut into header (format, length, key id) and the rest (nonce, cipher text and tag)."""
-    if len(sealed) < _HEADER_BYTES_MIN or sealed[0] != _FORMAT:
-        raise SealBroken("a sealed card number has an unknown format")
+    if len(sealed) < _HEADER_BYTES_MIN or sealed[0] not in (_NUMBER, _TOKEN, _SECRET):
+        raise SealBroken("what is sealed has an unknown format")
     end = _HEADER_BYTES_MIN + sealed[1]
     return sealed[:end], sealed[end:]

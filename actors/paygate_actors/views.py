@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from paygate_actors import events as e
+from paygate_actors.credentials import Initiation
 from paygate_actors.messages import (
     EventView,
     Failure,
@@ -63,6 +64,11 @@ def payment_view(payment: Payment) -> PaymentView:
         next_action=_next_action(payment),
         expected_by_us=expected_by_us(payment),
         processed_at_us=payment.processed_at_us,
+        initiation=_initiation(created),
+        store_credential=created.store_credential,
+        three_d_secure=created.three_d_secure,
+        network_txn_id=payment.network_txn_id,
+        authentication=payment.authentication,
     )
 
 
@@ -100,12 +106,21 @@ def event_view(seq: int, at_us: int, event: e.PaymentEvent) -> EventView:
 
 _WITH_CALL_KEY = (
     e.CallStarted,
+    e.CallPrepared,
     e.CallInDoubt,
     e.CallPending,
     e.ActionRequested,
     e.CallApproved,
+    e.CredentialNoted,
     e.CallDeclined,
 )
+
+
+def _initiation(created: e.PaymentCreated) -> Initiation:
+    found = created.follows_network_transaction_id
+    if found is None:
+        return created.initiation
+    return msgspec.structs.replace(created.initiation, network_transaction_id=found)
 
 
 def _next_action(payment: Payment) -> NextAction | None:

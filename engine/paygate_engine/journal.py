@@ -261,6 +261,7 @@ class Journal:
             + len(unit.items)
             + len(unit.done)
             + len(unit.wakes)
+            + len(unit.posts)
             for unit in units
         )
 

@@ -17,12 +17,17 @@ from cyclopts import App, CycloptsError
 from paygate_engine.errors import StoreFailed, StoreRefused
 from paygate_http.flags import (
     BackupFlags,
+    CheckFlags,
     DoctorFlags,
     FolderFlags,
+    ListenFlags,
     ProveFlags,
+    ReplayFlags,
+    RoutingReplayFlags,
     SandboxFlags,
     ServeFlags,
     SimulateFlags,
+    TriggerFlags,
     flag,
 )
 from paygate_http.process import Exit, Refused
@@ -35,10 +40,16 @@ app = App(
 )
 keys = App(name="keys", help="Make, list and revoke API keys.")
 audit = App(name="audit", help="Prove that the audit chain was not touched.")
+webhooks = App(name="webhooks", help="Read webhooks again that were kept.")
 config = App(name="config", help="Check the configuration, or show where it comes from.")
+provider = App(name="provider", help="List the kinds of providers, and try them.")
+routing = App(name="routing", help="Try routing rules on payments that were made.")
+app.command(routing)
 app.command(keys)
 app.command(audit)
 app.command(config)
+app.command(provider)
+app.command(webhooks)
 
 Json = Annotated[bool, flag("--json", "One JSON object a line.")]
 Role = Literal["merchant", "operator", "metrics"]
@@ -58,6 +69,22 @@ def sandbox(*, flags: SandboxFlags | None = None) -> int:
     from paygate_http import commands_sandbox
 
     return commands_sandbox.sandbox(flags or SandboxFlags())
+
+
+@app.command
+def listen(*, flags: ListenFlags | None = None) -> int:
+    """Show the sandbox's webhooks as they are sent, and send them on, until Ctrl-C."""
+    from paygate_http import commands_listen
+
+    return commands_listen.listen(flags or ListenFlags())
+
+
+@app.command
+def trigger(event: str | None = None, /, *, flags: TriggerFlags | None = None) -> int:
+    """Make something happen in a running sandbox, so that its webhook comes: payment.failed..."""
+    from paygate_http import commands_trigger
+
+    return commands_trigger.trigger(event, flags or TriggerFlags())
 
 
 @app.command
@@ -90,6 +117,14 @@ def backup(folder: Path, /, *, flags: BackupFlags | None = None) -> int:
     from paygate_http import commands_backup
 
     return commands_backup.backup(folder, flags or BackupFlags())
+
+
+@routing.command(name="replay")
+def routing_replay(*, flags: RoutingReplayFlags) -> int:
+    """Say what new rules would have done with the payments of a folder. Reads only."""
+    from paygate_http import commands_routing
+
+    return commands_routing.replay(flags)
 
 
 @keys.command(name="create")
@@ -137,6 +172,14 @@ def audit_verify(
     return commands_audit.verify(data, config)
 
 
+@webhooks.command(name="replay")
+def webhooks_replay(*, flags: ReplayFlags | None = None) -> int:
+    """Read kept webhooks with the adapters of today; bring what is read otherwise now."""
+    from paygate_http import commands_webhooks
+
+    return commands_webhooks.replay(flags or ReplayFlags())
+
+
 @config.command(name="check")
 def config_check(*, flags: ServeFlags | None = None) -> int:
     """Say whether a server would start with this configuration, and what is wrong with it."""
@@ -151,6 +194,30 @@ def config_show(*, flags: ServeFlags | None = None) -> int:
     from paygate_http import commands_config
 
     return commands_config.show(flags or ServeFlags())
+
+
+@provider.command(name="list")
+def provider_list(*, json: Json = False) -> int:
+    """List the kinds that are installed, and the package that each comes from."""
+    from paygate_http import commands_provider
+
+    return commands_provider.show_kinds(as_json=json)
+
+
+@provider.command(name="check")
+def provider_check(name: str, /, *, flags: CheckFlags | None = None) -> int:
+    """Try a kind case by case at a sandbox, and print what it can do; fails if it breaks one."""
+    from paygate_http import commands_provider
+
+    return commands_provider.check(name, flags or CheckFlags())
+
+
+@provider.command(name="matrix")
+def provider_matrix() -> int:
+    """Try every kind, and print the page that tells of it, as Markdown."""
+    from paygate_http import commands_provider
+
+    return commands_provider.matrix()
 
 
 def main(arguments: list[str] | None = None) -> int:

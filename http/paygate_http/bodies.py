@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from paygate_actors.credentials import NETWORK_ID_CHARS_MAX, TOKEN_CHARS_MAX
+from paygate_actors.routing_config import CONCURRENCY_MAX, PRIORITY_MAX, WEIGHT_MAX
 from paygate_http.wire import wire_name
 
 # Bounds on text, in characters: generous beside what providers carry on, small beside the body.
@@ -20,6 +22,9 @@ METADATA_KEYS_MAX = 50
 METADATA_KEY_MAX = 40
 METADATA_VALUE_MAX = 500
 IDEMPOTENCY_KEY_MAX = 255
+EVENT_NAME_MAX = 64
+# More names than there are: a filter that lists them all is none.
+EVENT_NAMES_MAX = 50
 
 CARD_TYPES = ("card", "credit_card", "debit_card")
 
@@ -45,20 +50,40 @@ IdempotencyKey = Annotated[
 
 
 class PaymentMethodBody(Struct, frozen=True, kw_only=True, rename=wire_name):
-    """How the payer pays. Cards need number and expiry, wallets walletID, tokens token."""
+    """How the payer pays. Cards need number and expiry, wallets walletID, tokens token.
 
-    type: Literal["card", "credit_card", "debit_card", "wallet", "token"] | None = None
+    `provider_token` is what a provider itself keeps: it needs the provider's id and its token.
+    """
+
+    type: (
+        Literal["card", "credit_card", "debit_card", "wallet", "token", "provider_token"] | None
+    ) = None
     card_number: Annotated[str, Meta(max_length=64, examples=["4242424242424242"])] | None = None
     expiry_month: Annotated[int, Meta(examples=[12])] | None = None
     expiry_year: Annotated[int, Meta(examples=[2099])] | None = None
     cvv: Annotated[str, Meta(max_length=8, examples=["123"])] | None = None
     holder_name: Annotated[str, Meta(examples=["Jane Doe"])] | None = None
     wallet_id: Annotated[str, Meta(min_length=1, max_length=NAME_MAX)] | None = None
-    token: Annotated[str, Meta(min_length=1, max_length=NAME_MAX)] | None = None
+    token: Annotated[str, Meta(min_length=1, max_length=TOKEN_CHARS_MAX)] | None = None
+    provider: Annotated[str, Meta(min_length=1, max_length=NAME_MAX)] | None = None
 
     def __repr__(self) -> str:
-        # It holds a card number until the checks have sealed it.
+        # It holds a card number or a token until the checks have sealed it.
         return "<payment method>"
+
+
+class InitiationBody(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """Who starts the payment. A merchant who does says why, and no payer can be asked then.
+
+    `networkTransactionID`: the card network's id of the payer's own payment that this one follows;
+    for a token of ours it is known where the payer agreed that the card is kept.
+    """
+
+    by: Literal["customer", "merchant"] | None = None
+    reason: Literal["unscheduled", "recurring", "installment"] | None = None
+    network_transaction_id: (
+        Annotated[str, Meta(min_length=1, max_length=NETWORK_ID_CHARS_MAX)] | None
+    ) = None
 
 
 class AddressBody(Struct, frozen=True, kw_only=True, rename=wire_name):
@@ -94,6 +119,20 @@ class PaymentBody(Struct, frozen=True, kw_only=True, rename=wire_name):
     customer_ip: Annotated[str, Meta(max_length=64, description="The payer's address.")] | None = (
         None
     )
+    initiation: InitiationBody | None = None
+    store_credential: (
+        Annotated[
+            bool, Meta(description="The payer agreed that the method is kept for later payments.")
+        ]
+        | None
+    ) = None
+    three_d_secure: (
+        Annotated[
+            Literal["automatic", "required"],
+            Meta(description="`required`: the payer must prove who they are."),
+        ]
+        | None
+    ) = None
 
 
 class CaptureBody(Struct, frozen=True, kw_only=True, rename=wire_name):
@@ -148,15 +187,48 @@ class SeenBody(Struct, frozen=True, kw_only=True, rename=wire_name):
 
 
 class SwitchesBody(Struct, frozen=True, kw_only=True, rename=wire_name):
-    """The two switches of a provider; one that is left out stays as it is."""
+    """The switches of a provider and how it is used; what is left out stays as it is.
+
+    `concurrency`: so many calls at a time.
+    """
 
     is_active: bool | None = None
     accepts_charges: bool | None = None
+    priority: Annotated[int, Meta(ge=0, le=PRIORITY_MAX)] | None = None
+    weight: Annotated[int, Meta(ge=0, le=WEIGHT_MAX)] | None = None
+    concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)] | None = None
+
+
+EventName = Annotated[
+    str, Meta(max_length=EVENT_NAME_MAX, examples=["payment.succeeded", "refund.*"])
+]
+Events = Annotated[
+    list[EventName],
+    Meta(max_length=EVENT_NAMES_MAX, description="Types or `subject.*`; none: all events."),
+]
+
+
+class WebhookEndpointBody(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """Where webhooks are to go: a public https URL."""
+
+    url: Annotated[str, Meta(max_length=URL_MAX)] | None = None
+    events: Events | None = None
+    description: Annotated[str, Meta(max_length=REASON_MAX)] | None = None
+
+
+class WebhookChangeBody(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """What is to be other; what is left out stays. `enabled` true sends what had to wait."""
+
+    url: Annotated[str, Meta(max_length=URL_MAX)] | None = None
+    events: Events | None = None
+    description: Annotated[str, Meta(max_length=REASON_MAX)] | None = None
+    enabled: bool | None = None
 
 
 REQUIRED: Final[Mapping[type[Struct], tuple[str, ...]]] = {
     PaymentMethodBody: ("type",),
     AddressBody: ("country",),
+    InitiationBody: ("by",),
     PaymentBody: ("amount", "currency", "paymentMethod"),
     CaptureBody: (),
     RefundBody: (),
@@ -166,4 +238,6 @@ REQUIRED: Final[Mapping[type[Struct], tuple[str, ...]]] = {
     NotChargedBody: ("reason",),
     SeenBody: ("note",),
     SwitchesBody: (),
+    WebhookEndpointBody: ("url",),
+    WebhookChangeBody: (),
 }

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from paygate_actors.card import SealedCard
 from paygate_actors.card_checks import is_expired
 from paygate_actors.config import Limits
-from paygate_actors.messages import Caller, CardMethod, ProcessPayment, ScoreRequest
+from paygate_actors.messages import Caller, ProcessPayment, ScoreRequest
+from paygate_actors.payment_methods import CardMethod, ProviderTokenMethod
 from paygate_http import payment_checks as checks
 from paygate_http.bodies import PaymentBody
+from paygate_http.credential_checks import check_initiation
 from paygate_http.decode import decode
 from paygate_http.incoming import Incoming
 from paygate_http.requests import idempotency_key
@@ -26,6 +28,7 @@ def process_payment(
     metadata = checks.check_metadata(body.metadata, faults)
     return_url = checks.check_return_url(body.return_url, faults)
     customer_ip = checks.check_ip(body.customer_ip, faults)
+    initiation = check_initiation(body, method, faults)
     key = idempotency_key(request, body.idempotency_key, faults)
     for text, pointer in ((body.description, "/description"), (body.provider, "/provider")):
         if text is not None:
@@ -46,11 +49,18 @@ def process_payment(
         provider=body.provider,
         return_url=return_url,
         customer_ip=customer_ip,
+        initiation=initiation,
+        store_credential=body.store_credential or False,
+        three_d_secure=body.three_d_secure or "automatic",
     )
 
 
 def score_request(
-    raw: bytes, *, merchant: str, now_us: int, fingerprint: Callable[[SealedCard], str]
+    raw: bytes,
+    *,
+    merchant: str,
+    now_us: int,
+    fingerprint: Callable[[SealedCard | ProviderTokenMethod], str],
 ) -> ScoreRequest:
     """Read a payment to be scored: what makes a card unfit to be charged is no fault here."""
     faults = Faults()
@@ -62,13 +72,18 @@ def score_request(
     if faults or amount is None or method is None:
         raise faults.problem()
     card = method if isinstance(method, CardMethod) else None
+    counted: SealedCard | ProviderTokenMethod | None = None
+    if isinstance(method, ProviderTokenMethod):
+        counted = method
+    if card is not None and card.card.number_valid:
+        counted = card.card
     return ScoreRequest(
         merchant=merchant,
         amount=amount,
         has_card=card is not None,
         number_valid=card is not None and card.card.number_valid,
         expired=card is not None and is_expired(card.expiry_month, card.expiry_year, now_us=now_us),
-        fingerprint=fingerprint(card.card) if card and card.card.number_valid else None,
+        fingerprint=None if counted is None else fingerprint(counted),
         customer_id=metadata.get("customerID"),
         customer_ip=customer_ip,
     )

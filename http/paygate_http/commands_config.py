@@ -4,6 +4,7 @@ import os
 import sys
 
 from paygate_http.configure import load
+from paygate_http.configure_providers import check_providers
 from paygate_http.configure_show import describe
 from paygate_http.doors import tls_context
 from paygate_http.flags import ServeFlags
@@ -14,6 +15,7 @@ def check(flags: ServeFlags) -> Exit:
     """Say that a server would start with this. Raises `ConfigInvalid` if it would not."""
     config = load(file=flags.config, environment=os.environ, flags=flags.settings()).config
     tls_context(config.server.tls_cert, config.server.tls_key)
+    check_providers(config)
     sys.stdout.write("the configuration is good\n")
     return Exit.DRAINED
 

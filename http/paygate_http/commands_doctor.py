@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ from paygate_http.configure import load
 from paygate_http.control import is_served
 from paygate_http.doctor_desk import desk_rows
 from paygate_http.flags import DoctorFlags
-from paygate_http.process import Exit, Refused
+from paygate_http.process import Exit, read_key
 
 # Public: every sandbox has it.
 SANDBOX_KEY: Final = "sk_sandbox_operator"
@@ -42,8 +42,9 @@ PIPE_WIDTH: Final = 240
 DOUBTS_SHOWN_MAX: Final = 10
 # Of a disk that spoils more than these, a list is of no help.
 DAMAGE_SHOWN_MAX: Final = 100
-# A key file holds one key.
-_KEY_BYTES_MAX: Final = 1_024
+# The list of a provider's events is read every quarter of an hour, and waits that long after
+# failures too: past this something is wrong.
+EVENTS_AGE_S_MAX: Final = 3_600
 _CIRCUITS: Final = {0: "closed", 1: "half open", 2: "open"}
 _SHOWN: Final = (
     "paygate_live_payments",
@@ -186,11 +187,7 @@ def _backup(made: Backup, now_us: int) -> str:
 def _key(flags: DoctorFlags, mode: str | None) -> str | None:
     if flags.key_file is None:
         return SANDBOX_KEY if mode == "sandbox" else None
-    with flags.key_file.open("rb") as file:
-        raw = file.read(_KEY_BYTES_MAX).strip()
-    if not raw.isascii() or not raw or len(raw.split()) > 1:
-        raise Refused(f"{flags.key_file} holds no key")
-    return raw.decode()
+    return read_key(flags.key_file)
 
 
 async def _ask(url: str, key: str | None, rows: Rows, found: list[str]) -> None:
@@ -235,7 +232,23 @@ def _read_metrics(page: str, rows: Rows, found: list[str]) -> None:
                     found.append(f"The breaker of {provider} is open: see how the provider does.")
             elif name in _ALARMS and value:
                 found.append(_ALARMS[name])
+            else:
+                found += _of_webhooks(name, sample.labels, value)
     rows.append(("  dead letters", f"{letters:,}"))
+
+
+def _of_webhooks(name: str, labels: Mapping[str, str], value: float) -> Iterator[str]:
+    provider = labels.get("provider", "")
+    if name == "paygate_webhooks_refused_total" and labels.get("code") == "another_account":
+        yield (
+            f"{provider} sent {round(value)} webhooks about another account, which were refused:"
+            " see to its webhook's settings, and to `account` of the provider here."
+        )
+    elif name == "paygate_provider_events_age_seconds" and value > EVENTS_AGE_S_MAX:
+        yield (
+            f"The events of {provider} were last read {round(value / 60)} minutes ago: see how the"
+            " provider does; a webhook that is missed comes no other way."
+        )
 
 
 def _print(rows: Rows, found: list[str]) -> None:

@@ -1,12 +1,15 @@
 """`paygate sandbox`: the sandbox's providers in a process of their own."""
 
 import asyncio
+from pathlib import Path
 
 from paygate_http.configure import ConfigInvalid
 from paygate_http.configure_checks import is_loopback
 from paygate_http.flags import SandboxFlags
 from paygate_http.logs import configure_logs
 from paygate_http.process import Ending, Exit, announce, forbid_core_dumps
+from paygate_http.sandbox.fault_plan import read_file
+from paygate_http.sandbox.faults import FaultSheet, FaultsRefused
 from paygate_http.sandbox.server import start_sandbox
 
 
@@ -22,6 +25,7 @@ def sandbox(flags: SandboxFlags) -> Exit:
     }
     if below := [f"{flag}: must not be negative" for flag, number in numbers.items() if number < 0]:
         raise ConfigInvalid(*below)
+    sheet = _sheet(flags.faults)
     forbid_core_dumps()
     configure_logs("info")
 
@@ -36,6 +40,7 @@ def sandbox(flags: SandboxFlags) -> Exit:
             find_lag_ms=flags.find_lag_ms,
             void_window_s=flags.void_window_s,
             gateway_url=flags.gateway,
+            fault_sheet=sheet,
         )
         try:
             announce(f"paygate sandbox: listening on {running.url}")
@@ -45,3 +50,12 @@ def sandbox(flags: SandboxFlags) -> Exit:
         return Exit.DRAINED
 
     return asyncio.run(run())
+
+
+def _sheet(path: Path | None) -> FaultSheet | None:
+    if path is None:
+        return None
+    try:
+        return read_file(path)
+    except FaultsRefused as error:
+        raise ConfigInvalid(f"--faults: {error}") from error

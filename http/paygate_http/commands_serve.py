@@ -15,8 +15,9 @@ import random
 import socket
 import sqlite3
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ from aiohttp import web
 
 from paygate_actors.config import Config
 from paygate_actors.gateway import Gateway
+from paygate_actors.routing_change import adopt_routing
+from paygate_actors.routing_config import Routing
 from paygate_engine.clock import SystemClock
 from paygate_engine.errors import StoreDamaged
 from paygate_engine.ids import Ids
 from paygate_http.app import make_app
 from paygate_http.configure import load, sandbox_providers
+from paygate_http.configure_providers import check_providers
 from paygate_http.control import Control
 from paygate_http.doors import Doors, shutdown_timeout, tls_context
 from paygate_http.flags import ServeFlags
@@ -48,6 +52,7 @@ from paygate_http.process import (
     leave,
     settle,
 )
+from paygate_http.reloading import Reloading
 from paygate_http.restored import check_restored
 from paygate_http.runner import EdgeRunner
 from paygate_http.sandbox.server import listen, start_sandbox, url_of
@@ -71,8 +76,13 @@ def serve(flags: ServeFlags) -> Exit:
     Raises `ConfigInvalid`, `StoreRefused` for a data folder that cannot be served, and OSError
     where the address is taken.
     """
-    config = load(file=flags.config, environment=os.environ, flags=flags.settings()).config
+
+    def read() -> Config:
+        return load(file=flags.config, environment=os.environ, flags=flags.settings()).config
+
+    config = read()
     tls = tls_context(config.server.tls_cert, config.server.tls_key)
+    check_providers(config)
     forbid_core_dumps()
     files_max = allow_many_files()
     configure_logs(config.server.log_level)
@@ -85,10 +95,11 @@ def serve(flags: ServeFlags) -> Exit:
         sandbox=config.sandbox.enabled,
         files_max=files_max,
     )
-    return asyncio.run(_run(config, tls))
+    return asyncio.run(_run(config, tls, read))
 
 
-async def _run(config: Config, tls: ssl.SSLContext | None) -> Exit:
+async def _run(config: Config, tls: ssl.SSLContext | None, read: Callable[[], Config]) -> Exit:
+    started_with = config
     ending = Ending(asyncio.get_running_loop())
     check_restored(Path(config.data_dir))
     async with AsyncExitStack() as stack:
@@ -110,7 +121,11 @@ async def _run(config: Config, tls: ssl.SSLContext | None) -> Exit:
         runner = EdgeRunner(_app(gateway, config), shutdown_timeout=patience_s)
         doors = await Doors.open(runner, host=server.host, port=server.port, tls=tls)
         stack.push_async_callback(_drain, doors, gateway, server.drain_s)
-        await stack.enter_async_context(Control(config.data_dir, KeyDesk(gateway.front, config)))
+        desk = KeyDesk(gateway.front, config)
+        control = Control(config.data_dir, desk, replay=gateway.front.replay_webhooks)
+        await stack.enter_async_context(control)
+        reloading = Reloading(started_with, read=read, adopt=partial(_adopt, gateway))
+        await stack.enter_async_context(reloading)
         if config.sandbox.url is not None:
             await _register(config.sandbox.url, doors.url)
         await _unless(ending, gateway.recover())
@@ -205,6 +220,16 @@ async def _drain(doors: Doors, gateway: Gateway, within_s: float) -> None:
     gateway.drain()
     if not await doors.drain(within_s):
         _log.warning("requests were cut off after server.drain_s", within_s=within_s)
+
+
+async def _adopt(gateway: Gateway, routing: Routing) -> bool:
+    return await adopt_routing(
+        routing,
+        desk=gateway.desk,
+        journal=gateway.journal,
+        clock=gateway.system.clock,
+        who="signal",
+    )
 
 
 async def _stop(gateway: Gateway) -> None:

@@ -13,12 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from paygate_actors.simulation.faults import FAULTS, HOURS, Fault, Options, options_of
+from paygate_actors.simulation.result import Result
 from paygate_actors.simulation.sweep import Totals, live, sweep
-from paygate_actors.simulation.world import Result
 from paygate_http.configure import ConfigInvalid
 from paygate_http.flags import SimulateFlags
 from paygate_http.process import Exit
 from paygate_http.simulated_door import EdgeDoors
+from paygate_http.simulated_kinds import KINDS
+from paygate_http.simulated_players import SandboxPlayers
 
 # A run of more seeds than this is somebody's slip: it would take weeks.
 SEEDS_MAX: Final = 10_000_000
@@ -37,18 +39,22 @@ def simulate(flags: SimulateFlags) -> Exit:
     if broken is not None:
         _report(broken)
         # The same seed again, with the story of the payment that is concerned.
-        _story(live(broken.options, doors=EdgeDoors, story_of=_subject(broken)))
+        _story(_live(broken.options, story_of=_subject(broken)))
         sys.stdout.write(f"\nrepeat with: {_repeat(broken.options, flags)}\n")
         return Exit.FAILED
     _table(totals, seconds)
     return Exit.DRAINED
 
 
+def _live(options: Options, *, story_of: str | None) -> Result:
+    return live(options, doors=EdgeDoors, players=SandboxPlayers, story_of=story_of)
+
+
 def _one(options: Options, flags: SimulateFlags) -> Exit:
     sys.stdout.write(f"paygate {version('paygate')}, {_expanded(options)}\n")
-    result = live(options, doors=EdgeDoors, story_of=flags.trace)
+    result = _live(options, story_of=flags.trace)
     if result.breach is not None and flags.trace is None:
-        result = live(options, doors=EdgeDoors, story_of=_subject(result))
+        result = _live(options, story_of=_subject(result))
     _story(result)
     if result.breach is not None:
         _report(result)
@@ -65,7 +71,7 @@ def _one(options: Options, flags: SimulateFlags) -> Exit:
 def _hashes(worlds: Sequence[Options], flags: SimulateFlags) -> Exit:
     """Write what a golden file holds: how it is made, then a seed and its hash on each line."""
     sys.stdout.write(f"# paygate simulate --seeds {flags.seeds} --hashes\n")
-    for result in sweep(worlds, doors=EdgeDoors, jobs=flags.jobs):
+    for result in sweep(worlds, doors=EdgeDoors, players=SandboxPlayers, jobs=flags.jobs):
         if result.breach is not None:
             _report(result)
             return Exit.FAILED
@@ -87,7 +93,7 @@ def _many(worlds: Sequence[Options], jobs: int) -> tuple[Totals, Result | None, 
     seconds = 0.0
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("seeds", total=len(worlds), rate=0.0)
-        for result in sweep(worlds, doors=EdgeDoors, jobs=jobs):
+        for result in sweep(worlds, doors=EdgeDoors, players=SandboxPlayers, jobs=jobs):
             totals.add(result)
             seconds = time.monotonic() - began_s  # noqa: TID251 - as above
             progress.update(bar, advance=1, rate=totals.seeds / max(seconds, 0.001))
@@ -122,9 +128,18 @@ def _worlds(flags: SimulateFlags) -> list[Options]:
     if flags.hashes and flags.seeds is None:
         wrong.append("--hashes: are of --seeds")
     faults = _faults(flags.faults, wrong)
+    adapters = _adapters(flags.adapters, wrong)
     if wrong:
         raise ConfigInvalid(*wrong)
-    return [options_of(seed, faults=faults, hours=flags.hours) for seed in seeds]
+    return [options_of(seed, faults=faults, hours=flags.hours, adapters=adapters) for seed in seeds]
+
+
+def _adapters(text: str | None, wrong: list[str]) -> tuple[str, ...]:
+    named = tuple(dict.fromkeys(text.split(","))) if text is not None else ()
+    unknown = [name for name in named if name not in KINDS]
+    if unknown:
+        wrong.append(f"--adapters: none of {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    return named
 
 
 def _faults(text: str | None, wrong: list[str]) -> tuple[Fault, ...] | None:
@@ -150,7 +165,8 @@ def _expanded(options: Options) -> str:
 def _repeat(options: Options, flags: SimulateFlags) -> str:
     extra = "" if flags.faults is None else f" --faults {flags.faults}"
     hours = "" if flags.hours == HOURS else f" --hours {flags.hours}"
-    return f"paygate simulate --seed {options.seed}{extra}{hours}"
+    adapters = "" if flags.adapters is None else f" --adapters {flags.adapters}"
+    return f"paygate simulate --seed {options.seed}{extra}{hours}{adapters}"
 
 
 def _story(result: Result) -> None:

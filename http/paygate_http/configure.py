@@ -12,7 +12,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import fields
 
-from paygate_actors.config import Config, ProviderConfig, Section
+from paygate_actors.config import Config, ProviderConfig
+from paygate_actors.section import Section
 from paygate_http.configure_checks import faults_of
 from paygate_http.configure_sources import (
     Setting,

@@ -14,6 +14,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from paygate_actors.config import Config, ProviderConfig
+from paygate_http.configure_adyen import faults_of_adyen, live_faults_of_adyen
+from paygate_http.configure_paypal import faults_of_paypal, live_faults_of_paypal
+from paygate_http.configure_routing import faults_of_routing
 from paygate_http.sandbox.server import WEBHOOK_SECRET
 from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
 
@@ -22,8 +25,6 @@ _PORT_MAX = 65_535
 _DAY_S = 86_400
 _SCORE_MAX = 1_000
 _MILLION = 1_000_000
-# Whose API has one address for everybody; the adapter knows it.
-_ONE_ADDRESS = frozenset({"stripe"})
 _TEST_KEY = re.compile(r"[a-z]{2}_test_")
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -55,7 +56,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "limits.idempotency_hours": (1, 24 * 365),
     "limits.in_doubt_flag_s": (1, 30 * _DAY_S),
     "limits.parked_alert_s": (1, 30 * _DAY_S),
+    "limits.events_baseline_s": (0, _DAY_S),
     "limits.backup_alert_hours": (0, 24 * 365),
+    "webhooks.retention_days": (4, 3_650),  # a delivery is tried for more than three days
+    "webhooks.rotation_overlap_hours": (0, 24 * 30),
 }
 
 
@@ -66,7 +70,9 @@ def faults_of(config: Config, *, serves: bool = True) -> tuple[str, ...]:
     """
     checks = [_ranges, _tls, _money, _providers, _key_material]
     checks += [_sandbox] if config.sandbox.enabled else [_live] if serves else []
-    return tuple(fault for check in checks for fault in check(config))
+    found = [fault for check in checks for fault in check(config)]
+    found += faults_of_routing(config, with_sandbox=config.sandbox.enabled)
+    return tuple(found)
 
 
 def is_loopback(host: str) -> bool:
@@ -126,7 +132,13 @@ def _providers(config: Config) -> Iterator[str]:
         seen.add(provider.id)
         if provider.kind == "stripe":
             yield from _stripe(key, provider)
-        if provider.kind in _ONE_ADDRESS and not provider.url:
+        here = is_loopback(urlsplit(provider.url).hostname or "")
+        if provider.kind == "adyen":
+            yield from faults_of_adyen(key, provider, here=here)
+        if provider.kind == "paypal":
+            yield from faults_of_paypal(key, provider, here=here)
+        if not provider.url and provider.kind != "sandbox":
+            # Most have one address for everybody; the adapter knows it, or refuses to do without.
             continue
         url = urlsplit(provider.url)
         if url.scheme not in {"http", "https"} or not url.hostname:
@@ -207,6 +219,10 @@ def _live_provider(key: str, provider: ProviderConfig) -> Iterator[str]:
         yield f"{key}.kind: a live server refuses the sandbox; start it with --sandbox"
     if provider.kind == "stripe" and _TEST_KEY.match(provider.secret):
         yield f"{key}.secret: a live server refuses a key of Stripe's test mode: it moves no money"
+    if provider.kind == "adyen":
+        yield from live_faults_of_adyen(key, provider)
+    if provider.kind == "paypal":
+        yield from live_faults_of_paypal(key, provider)
     given = {provider.secret, *provider.webhook_secret.split()}
     if given & {WEBHOOK_SECRET, STRIPE_WEBHOOK_SECRET}:
         yield f"{key}: a live server refuses the sandbox's webhook secret: everybody knows it"

@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
-from paygate_actors.config import Config, Section
+from paygate_actors.config import Config
+from paygate_actors.section import Section
 
 PREFIX = "PAYGATE__"
 _FILE_SUFFIX = "_FILE"

@@ -17,20 +17,26 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from paygate_actors.messages import ApiKey
+from paygate_actors.messages import ApiKey, Refusal
+from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
 from paygate_http.key_desk import KeyDesk, KeyRefused, MadeKey, NewKey
+from paygate_http.process import Refused
 
 _NAME = "control.sock"
 # A command waits for one commit; a server that takes longer is not well.
 _TIMEOUT_S = 10.0
 
+Replay = Callable[[ReplayWebhooks], Awaitable[ReplayPage | Refusal]]
+"""What reads webhooks again."""
+
 
 class Control:
     """The server's side; an asynchronous context manager, open while the server serves."""
 
-    def __init__(self, folder: str, desk: KeyDesk) -> None:
+    def __init__(self, folder: str, desk: KeyDesk, *, replay: Replay | None = None) -> None:
         self._folder = Path(folder)
         self._desk = desk
+        self._replay = replay
         self._runner = web.AppRunner(self._app(), access_log=None)
 
     async def __aenter__(self) -> Self:
@@ -61,6 +67,8 @@ class Control:
         app.router.add_get("/keys", _answer(self._list))
         app.router.add_post("/keys", _answer(self._create))
         app.router.add_post("/keys/{id}/revoke", _answer(self._revoke))
+        if self._replay is not None:
+            app.router.add_post("/webhooks/replay", _answer(self._read_again))
         return app
 
     async def _list(self, request: web.Request) -> tuple[ApiKey, ...]:
@@ -71,6 +79,14 @@ class Control:
 
     async def _revoke(self, request: web.Request) -> ApiKey:
         return await self._desk.revoke(request.match_info["id"])
+
+    async def _read_again(self, request: web.Request) -> ReplayPage:
+        assert self._replay is not None, "the route is there with it alone"
+        command = msgspec.json.decode(await request.read(), type=ReplayWebhooks)
+        page = await self._replay(command)
+        if isinstance(page, Refusal):
+            raise Refused(page.detail)
+        return page
 
 
 class RemoteDesk:
@@ -93,17 +109,43 @@ class RemoteDesk:
         return msgspec.json.decode(await self._call("POST", f"/keys/{key_id}/revoke"), type=ApiKey)
 
     async def _call(self, method: str, path: str, body: bytes = b"") -> bytes:
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-        with _Folder(self._folder) as folder:
-            connector = aiohttp.UnixConnector(folder.path(_NAME))
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.request(method, f"http://control{path}", data=body) as answer,
-            ):
-                text = await answer.read()
-        if answer.status != web.HTTPOk.status_code:
-            raise KeyRefused(text.decode())
+        text = await _call(self._folder, method, path, body, timeout_s=_TIMEOUT_S)
+        if isinstance(text, str):
+            raise KeyRefused(text)
         return text
+
+
+class RemoteReplays:
+    """The command's side: webhooks are read again by the server which serves the folder."""
+
+    def __init__(self, folder: str, *, timeout_s: float) -> None:
+        self._folder = Path(folder)
+        self._timeout_s = timeout_s
+
+    async def page(self, command: ReplayWebhooks) -> ReplayPage:
+        """Do as `Front.replay_webhooks`, in the server. Raises `Refused`."""
+        body = msgspec.json.encode(command)
+        text = await _call(
+            self._folder, "POST", "/webhooks/replay", body, timeout_s=self._timeout_s
+        )
+        if isinstance(text, str):
+            raise Refused(text)
+        return msgspec.json.decode(text, type=ReplayPage)
+
+
+async def _call(
+    folder: Path, method: str, path: str, body: bytes, *, timeout_s: float
+) -> bytes | str:
+    """The result, or the sentence of a refusal."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    with _Folder(folder) as opened:
+        connector = aiohttp.UnixConnector(opened.path(_NAME))
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.request(method, f"http://control{path}", data=body) as answer,
+        ):
+            text = await answer.read()
+    return text if answer.status == web.HTTPOk.status_code else text.decode()
 
 
 def is_served(folder: str) -> bool:
@@ -147,7 +189,7 @@ def _answer(
     async def answer(request: web.Request) -> web.Response:
         try:
             result = await handler(request)
-        except (KeyRefused, msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (Refused, msgspec.ValidationError, msgspec.DecodeError) as error:
             return web.Response(status=409, text=str(error))
         return web.Response(body=msgspec.json.encode(result), content_type="application/json")
 

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from paygate_actors.messages import Filters, PaymentStatus, TransactionStatus, TransactionType
 from paygate_actors.money import UnknownCurrency, exponent
+from paygate_actors.outbox import DELIVERY_STATUSES
 from paygate_http.incoming import Incoming
 from paygate_http.route import Parameter
 from paygate_http.validation import Faults
@@ -140,6 +141,20 @@ AT: Final = Filter(
     _time,
     "must be an RFC 3339 time: the payment is shown as it was then",
     {"type": "string", "format": "date-time"},
+)
+
+
+_PAGE: Final = tuple(each for each in _SHARED if each.parameter.name in ("limit", "cursor"))
+DELIVERY_FILTERS: Final = (_choice("status", DELIVERY_STATUSES), *_PAGE)
+FEED_FILTERS: Final = (
+    Filter(
+        "after",
+        "cursor",
+        _cursor,
+        "must be the nextCursor of an earlier page; without it, the oldest event that is kept",
+        {"type": "string", "minLength": 1, "maxLength": CURSOR_MAX},
+    ),
+    *(each for each in _PAGE if each.parameter.name == "limit"),
 )
 
 

@@ -60,6 +60,27 @@ class FolderFlags:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class ReplayFlags(FolderFlags):
+    """Which webhooks are read again, and by whom: the folder's server, or the one at `url`."""
+
+    url: Annotated[str | None, flag("--url", "Ask the server that runs there.")] = None
+    key_file: Annotated[
+        Path | None, flag("--key-file", "File with an operator key; a sandbox has its own.")
+    ] = None
+    provider: Annotated[str | None, flag("--provider", "Of this provider alone, by its id.")] = None
+    id: Annotated[str | None, flag("--id", "This event alone, by the provider's id of it.")] = None
+    from_: Annotated[
+        str | None, flag("--from", "What came from this RFC 3339 time on, included.")
+    ] = None
+    to: Annotated[str | None, flag("--to", "What came before this RFC 3339 time.")] = None
+    dry_run: Annotated[bool, flag("--dry-run", "Say what would change, and change nothing.")] = (
+        False
+    )
+    json: Annotated[bool, flag("--json", "One JSON object a line.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class ServeFlags(FolderFlags):
     """Everything that can be said on the command line of a server."""
 
@@ -117,6 +138,9 @@ class SandboxFlags:
     void_window_s: Annotated[
         int, flag("--void-window-s", "How long after capture it can still void.")
     ] = 86_400
+    faults: Annotated[
+        Path | None, flag("--faults", "TOML or JSON file of what goes wrong (docs/sandbox.md).")
+    ] = None
 
 
 @Parameter(name="*")
@@ -131,6 +155,10 @@ class SimulateFlags:
         flag("--faults", "Only these, by comma (or `none`, or `all`); default: a random half."),
     ] = None
     hours: Annotated[float, flag("--hours", "Virtual hours to come to rest in.")] = 72.0
+    adapters: Annotated[
+        str | None,
+        flag("--adapters", "Real adapters that take part, by comma (stripe, paypal, adyen)."),
+    ] = None
     trace: Annotated[
         str | None,
         flag("--trace", "Print the story of one payment of --seed, by its id or `first`."),
@@ -155,6 +183,30 @@ class ProveFlags:
     config: Annotated[
         Path | None, flag("--config", "TOML file with the vault's keys, for published ends.")
     ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RoutingReplayFlags:
+    """Which rules are tried, over which payments."""
+
+    rules: Annotated[
+        Path, flag("--rules", "A configuration file (TOML) with the rules and the providers.")
+    ]
+    from_: Annotated[
+        str | None, flag("--from", "From this day or time on (RFC 3339, UTC); default: all.")
+    ] = None
+    to: Annotated[str | None, flag("--to", "Before this day or time.")] = None
+    data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")
+    sandbox: Annotated[
+        bool | None, flag("--sandbox", "The folder is a sandbox's: its providers are there too.")
+    ] = None
+    json: Annotated[bool, flag("--json", "One JSON object.")] = False
+
+    def settings(self) -> Iterator[Setting]:
+        """Yield what was said about the configuration."""
+        if self.sandbox is not None:
+            yield Setting(path=_KEYS["--sandbox"], value=self.sandbox, origin="--sandbox")
 
 
 @Parameter(name="*")
@@ -185,3 +237,56 @@ class BackupFlags:
     damaged: Annotated[
         bool, flag("--damaged", "Keep a copy that does not verify; what is wrong is noted in it.")
     ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CheckFlags:
+    """How an adapter is tried."""
+
+    base_url: Annotated[
+        str | None, flag("--base-url", "The provider's end; default: a sandbox of its own.")
+    ] = None
+    config: Annotated[
+        Path | None, flag("--config", "TOML file with the provider's table: its keys, its options.")
+    ] = None
+    cases: Annotated[
+        str | None, flag("--cases", "Only these, by comma: names, or how they begin (`webhooks`).")
+    ] = None
+    seed: Annotated[int | None, flag("--seed", "Fixes every random choice but the time.")] = None
+    json: Annotated[bool, flag("--json", "One JSON object instead of lines and a table.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ListenFlags:
+    """Which webhooks are shown, and where they are sent on to."""
+
+    url: Annotated[str, flag("--url", "The sandbox that is listened to.")] = "http://127.0.0.1:8090"
+    forward_to: Annotated[
+        str | None, flag("--forward-to", "URL that each webhook is posted to, as it was signed.")
+    ] = None
+    events: Annotated[
+        str | None, flag("--events", "Only these, by comma: payment.succeeded,refund.failed...")
+    ] = None
+    provider: Annotated[
+        str | None, flag("--provider", "Only this account of the sandbox: sandbox_stripe...")
+    ] = None
+    json: Annotated[bool, flag("--json", "One JSON object a line, whole.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TriggerFlags:
+    """What is made to happen, and where."""
+
+    list: Annotated[bool, flag("--list", "List what can be triggered.")] = False
+    url: Annotated[str, flag("--url", "The sandbox where it happens.")] = "http://127.0.0.1:8090"
+    provider: Annotated[
+        str, flag("--provider", "The account of the sandbox it happens at: sandbox_stripe...")
+    ] = "sandbox"
+    gateway: Annotated[
+        str | None, flag("--gateway", "URL of a gateway with a sandbox: it is asked to do it.")
+    ] = None
+    amount: Annotated[str, flag("--amount", "How much is paid, in major units.")] = "10.00"
+    currency: Annotated[str, flag("--currency", "In which currency.")] = "USD"

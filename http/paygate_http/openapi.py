@@ -231,4 +231,5 @@ _METHODS: Final = [
     _method(CARD_TYPES, "cardNumber", "expiryMonth", "expiryYear"),
     _method(("wallet",), "walletID"),
     _method(("token",), "token"),
+    _method(("provider_token",), "provider", "token"),
 ]

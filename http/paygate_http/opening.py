@@ -6,7 +6,9 @@ from collections.abc import Callable
 from paygate_actors.config import Config
 from paygate_actors.gateway import Gateway
 from paygate_actors.vault_keys import KeysRefused
+from paygate_actors.webhooks_out import WayOut
 from paygate_http.configure import ConfigInvalid
+from paygate_http.notice_replies import webhook_body
 
 
 async def open_gateway(config: Config, *, on_fatal: Callable[[BaseException], None]) -> Gateway:
@@ -17,6 +19,8 @@ async def open_gateway(config: Config, *, on_fatal: Callable[[BaseException], No
     """
     loop = asyncio.get_running_loop()
     try:
-        return await Gateway.start(config, loop=loop, on_fatal=on_fatal)
+        return await Gateway.start(
+            config, loop=loop, on_fatal=on_fatal, way_out=WayOut(body_of=webhook_body)
+        )
     except KeysRefused as error:
         raise ConfigInvalid(f"vault: {error}") from error

@@ -18,8 +18,9 @@ from paygate_actors.amounts import check_bounds
 from paygate_actors.card import DIGITS_MIN, SealedCard
 from paygate_actors.card_checks import MONTHS, YEAR_MAX, check_card, looks_like_card_number
 from paygate_actors.config import AmountBounds
-from paygate_actors.messages import Address, CardMethod, Method, TokenMethod, WalletMethod
+from paygate_actors.messages import Address
 from paygate_actors.money import AmountInvalid, Money, UnknownCurrency, exponent
+from paygate_actors.payment_methods import CardMethod, Method, TokenMethod, WalletMethod
 from paygate_http.bodies import (
     CARD_TYPES,
     METADATA_KEY_MAX,
@@ -28,6 +29,7 @@ from paygate_http.bodies import (
     AddressBody,
     PaymentMethodBody,
 )
+from paygate_http.credential_checks import check_provider_token
 from paygate_http.validation import Faults, child
 
 _AMOUNT_DETAILS: Final[Mapping[str, str]] = {
@@ -102,6 +104,8 @@ def check_method(
             check_text(body.wallet_id, f"{parent}/walletID", faults)
             return WalletMethod(wallet_id=body.wallet_id)
         faults.missing(f"{parent}/walletID")
+    elif body.type == "provider_token":
+        return check_provider_token(body, faults)
     else:
         if body.token is not None:
             check_text(body.token, f"{parent}/token", faults)

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from enum import IntEnum
+from pathlib import Path
 
 _PR_SET_DUMPABLE = 4
 # A connection is a file. What most systems allow at most, and far more than the edge admits.
@@ -35,6 +36,19 @@ class Refused(Exception):
     def __init__(self, *lines: str) -> None:
         self.lines = lines
         super().__init__("\n".join(lines))
+
+
+# A key file holds one key.
+_KEY_BYTES_MAX = 1_024
+
+
+def read_key(file: Path) -> str:
+    """The API key in a file: others can read a command line. Raises `Refused`, `OSError`."""
+    with file.open("rb") as opened:
+        raw = opened.read(_KEY_BYTES_MAX).strip()
+    if not raw.isascii() or not raw or len(raw.split()) > 1:
+        raise Refused(f"{file} holds no key")
+    return raw.decode()
 
 
 def forbid_core_dumps() -> None:

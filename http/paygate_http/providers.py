@@ -1,8 +1,9 @@
-"""Providers: what there is and how it does, and an operator's two switches."""
+"""Providers: what there is and how it does, and what an operator says about them."""
 
 from aiohttp import web
 
 from paygate_actors.messages import Refusal
+from paygate_actors.provider_messages import Tuning
 from paygate_http import render
 from paygate_http.bodies import SwitchesBody
 from paygate_http.decode import decode
@@ -20,7 +21,7 @@ async def listing(call: Call) -> web.Response:
 
 
 async def switch(call: Call) -> web.Response:
-    """Turn a provider, or only new charges at it, on or off."""
+    """Turn a provider, or only new charges at it, on or off, or tune how it is used."""
     provider_id = call.path_id("providerID", "provider_not_found")
     faults = Faults()
     body = decode(await read_json(call.request), SwitchesBody, faults)
@@ -36,6 +37,7 @@ async def switch(call: Call) -> web.Response:
         accepts_charges=(
             found.accepts_charges if body.accepts_charges is None else body.accepts_charges
         ),
+        tuning=Tuning(priority=body.priority, weight=body.weight, concurrency=body.concurrency),
     )
     if isinstance(done, Refusal):
         raise Problem.of(done)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, cast
 
+from paygate_actors.credentials import Initiation
 from paygate_actors.messages import (
     Address,
     EventView,
@@ -13,16 +14,18 @@ from paygate_actors.messages import (
     MethodView,
     NextAction,
     PaymentView,
-    ProviderView,
     TransactionView,
 )
 from paygate_actors.money import Money
+from paygate_actors.provider_messages import ProviderView
 from paygate_actors.rfc3339 import time_text
 from paygate_http.replies import (
     AddressReply,
+    CircuitReply,
     EventReply,
     FailureReply,
     FraudCheckReply,
+    InitiationReply,
     MethodReply,
     NextActionReply,
     PaymentReply,
@@ -69,6 +72,11 @@ def payment(view: PaymentView) -> PaymentReply:
         created_at=time_text(view.created_at_us),
         updated_at=time_text(view.updated_at_us),
         processed_at=_time(view.processed_at_us),
+        initiation=_initiation(view.initiation),
+        store_credential=view.store_credential,
+        three_d_secure=view.three_d_secure,
+        network_transaction_id=view.network_txn_id,
+        authentication=view.authentication,
     )
 
 
@@ -112,6 +120,22 @@ def provider(view: ProviderView) -> ProviderReply:
         circuit=view.circuit,
         success_rate=_ratio(view.success_rate_milli),
         p99_latency_ms=view.p99_ms,
+        weight=view.weight,
+        concurrency=view.concurrency,
+        calls_running=view.running,
+        calls_waiting=view.waiting,
+        quiet_ms=view.quiet_ms,
+        repeats_left=view.repeats_left,
+        circuits=[
+            CircuitReply(
+                operation=each.operation,
+                circuit=each.circuit,
+                success_rate=_ratio(each.success_rate_milli),
+                slow_rate=_ratio(each.slow_rate_milli),
+                p99_latency_ms=each.p99_ms,
+            )
+            for each in view.circuits
+        ],
         created_at=time_text(view.created_at_us),
     )
 
@@ -173,6 +197,14 @@ def _address(address: Address) -> AddressReply:
         state=address.state,
         zip_code=address.zip_code,
         country=address.country,
+    )
+
+
+def _initiation(initiation: Initiation) -> InitiationReply:
+    return InitiationReply(
+        by=initiation.by,
+        reason=initiation.reason,
+        network_transaction_id=initiation.network_transaction_id,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from paygate_actors.credentials import InitiationReason, Initiator, StepUp
 from paygate_actors.messages import (
     Origin,
     PaymentStatus,
@@ -12,6 +13,7 @@ from paygate_actors.messages import (
     TransactionStatus,
     TransactionType,
 )
+from paygate_actors.outcomes import Authentication
 from paygate_http.wire import wire_name
 
 Amount = Annotated[Decimal, Meta(description="Major units, with exactly the currency's decimals.")]
@@ -39,6 +41,14 @@ class MethodReply(Struct, frozen=True, kw_only=True, rename=wire_name):
     holder_name: str | None
     wallet_id: str | None
     token: str | None
+
+
+class InitiationReply(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """Who started the payment; `networkTransactionID`: of the payer's own one that it follows."""
+
+    by: Initiator
+    reason: InitiationReason | None
+    network_transaction_id: str | None
 
 
 class AddressReply(Struct, frozen=True, kw_only=True, rename=wire_name):
@@ -93,6 +103,11 @@ class PaymentReply(Struct, frozen=True, kw_only=True, rename=wire_name):
     created_at: Time
     updated_at: Time
     processed_at: Time | None
+    initiation: InitiationReply
+    store_credential: bool
+    three_d_secure: StepUp
+    network_transaction_id: str | None
+    authentication: Authentication | None
 
 
 class PaymentListReply(Struct, frozen=True, kw_only=True, rename=wire_name):
@@ -145,8 +160,22 @@ class EventListReply(Struct, frozen=True, kw_only=True, rename=wire_name):
     data: list[EventReply]
 
 
+class CircuitReply(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """One operation at a provider: its circuit, and how its newest calls went."""
+
+    operation: Literal["charge", "capture", "void", "refund", "find"]
+    circuit: Literal["closed", "open", "half_open"]
+    success_rate: Score | None
+    slow_rate: Score | None
+    p99_latency_ms: int | None
+
+
 class ProviderReply(Struct, frozen=True, kw_only=True, rename=wire_name):
-    """A provider with its switches and its health; `successRate` null: no calls yet."""
+    """A provider with its switches and its health; `successRate` null: no calls yet.
+
+    `circuit`, `successRate` and `p99LatencyMs` are those of charges. `quietMs`: for how long it
+    wants to be left alone; `repeatsLeft`: calls it turned away that may be sent again now.
+    """
 
     id: str
     name: str
@@ -158,6 +187,13 @@ class ProviderReply(Struct, frozen=True, kw_only=True, rename=wire_name):
     circuit: Literal["closed", "open", "half_open"]
     success_rate: Score | None
     p99_latency_ms: int | None
+    weight: int
+    concurrency: int
+    calls_running: int
+    calls_waiting: int
+    quiet_ms: int
+    repeats_left: int
+    circuits: list[CircuitReply]
     created_at: Time
 
 

@@ -89,7 +89,7 @@ class Route(Struct, frozen=True, kw_only=True):
     the gateway is not ready. `problems`: the codes beyond those that its other fields imply.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     handler: Handler
     name: str

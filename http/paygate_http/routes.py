@@ -6,10 +6,13 @@ from paygate_http import (
     desk_routes,
     fraud_routes,
     health,
+    notice_routes,
     operations,
+    payer_returns,
     payments,
     providers,
     transactions,
+    webhook_replays,
     webhooks,
 )
 from paygate_http.bodies import (
@@ -233,7 +236,14 @@ def _webhook(path: str, name: str) -> Route:
         access="public",
         raw_body=True,
         reply=ReceivedReply,
-        problems=("provider_not_found", "signature_invalid", "malformed_body", "outcome_unknown"),
+        problems=(
+            "provider_not_found",
+            "signature_invalid",
+            "another_account",
+            "malformed_body",
+            "provider_silent",
+            "outcome_unknown",
+        ),
     )
 
 
@@ -248,11 +258,23 @@ _PROVIDERS: Final = (
         reply=ProviderListReply,
     ),
     Route(
+        method="PATCH",
+        path="/api/providers/{providerID}",
+        handler=providers.switch,
+        name="updateProvider",
+        summary="Turn a provider or only new charges at it on or off, or tune how it is used",
+        access="operator",
+        body=SwitchesBody,
+        reply=ProviderReply,
+        problems=("provider_not_found", "outcome_unknown"),
+    ),
+    # The same as it was called first: who switches providers by it need not learn another word.
+    Route(
         method="POST",
         path="/api/providers/{providerID}",
         handler=providers.switch,
         name="switchProvider",
-        summary="Turn a provider, or only new charges at it, on or off",
+        summary="Turn a provider or only new charges at it on or off, or tune how it is used",
         access="operator",
         body=SwitchesBody,
         reply=ProviderReply,
@@ -332,8 +354,11 @@ _OPERATORS: Final = (
 ROUTES: Final = (
     *_PAYMENTS,
     *desk_routes.ROUTES,
+    *webhook_replays.ROUTES,
     *_TRANSACTIONS,
     *_PROVIDERS,
+    *payer_returns.ROUTES,
+    *notice_routes.ROUTES,
     *_FRAUD,
     *_OPERATORS,
 )

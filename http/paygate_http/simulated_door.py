@@ -164,7 +164,8 @@ def _heard(wish: Wish, response: web.Response) -> Heard:
             score = _read(response, FraudCheckReply).score
             return ScoreHeard(score_milli=round(score * 1_000))
         case Notice():
-            _read(response, ReceivedReply)
+            if response.content_type == "application/json":
+                _read(response, ReceivedReply)  # what a provider's own protocol wants is its own
             return Received()
         case SpoiltRequest():
             raise TypeError("it has been refused")

@@ -11,17 +11,20 @@ from paygate_actors.desk_messages import AskAgain, MarkNotCharged, MarkSeen
 from paygate_actors.messages import (
     Caller,
     CapturePayment,
-    CardMethod,
-    Method,
     ProcessPayment,
     RefundPayment,
     ReversePayment,
     ReviewPayment,
     SetTransactionStatus,
+)
+from paygate_actors.money import Money
+from paygate_actors.payment_methods import (
+    CardMethod,
+    Method,
+    ProviderTokenMethod,
     TokenMethod,
     WalletMethod,
 )
-from paygate_actors.money import Money
 from paygate_actors.simulation.doors import (
     OPERATOR,
     CheckFraud,
@@ -202,6 +205,9 @@ def _method_body(method: Method) -> dict[str, Any]:
             return {"type": "wallet", "walletID": method.wallet_id}
         case TokenMethod():
             return {"type": "token", "token": method.token}
+        case ProviderTokenMethod():
+            token = method.token.reveal()
+            return {"type": "provider_token", "provider": method.provider, "token": token}
         case _:
             assert_never(method)
 

@@ -11,10 +11,15 @@ from paygate_http.route import Call, json_response
 async def receive(call: Call) -> web.Response:
     """Take an event in; 200 only once it is on disk.
 
+    While too many are on their way to their payments, the next is refused before it is read.
+
     The body goes on as it came: a signature is over bytes. Of a header that was sent twice the
     first counts, so that what is appended on the way cannot replace what was signed.
     """
     provider_id = call.path_id("providerID", "provider_not_found")
+    full = call.front.admits_webhook(provider_id)
+    if full is not None:
+        raise Problem.of(full)
     body = await call.request.body()
     headers: dict[str, str] = {}
     for name, value in call.request.headers.items():
@@ -22,4 +27,7 @@ async def receive(call: Call) -> web.Response:
     refusal = await call.front.webhook(provider_id, headers, body)
     if isinstance(refusal, Refusal):
         raise Problem.of(refusal)
+    wanted = call.front.webhook_reply(provider_id)
+    if wanted:
+        return web.Response(text=wanted, content_type="text/plain")
     return json_response(ReceivedReply())

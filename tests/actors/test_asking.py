@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 
 from payment_cases import Story
 
+from paygate_actors import events as e
 from paygate_actors.asking import BURST_S, HELD_S, Asking
 from paygate_actors.house import House, Limits
 from paygate_actors.outcomes import Unknown
@@ -13,6 +15,7 @@ from paygate_actors.payment_messages import Pursue
 from paygate_actors.pool import Answered, LookUp, Perform
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.pursuer import Pursuer
+from paygate_actors.record import Payment
 from paygate_engine.clock import ManualClock
 from paygate_engine.system import ActorSystem
 
@@ -91,9 +94,9 @@ class Crowd:
         pursuer.follow(story.payment, story.events)
         self._pursued[payment_id] = (story, pursuer)
         key = story.newest.key
-        answered = Answered(key=key, outcome=Unknown(reason="timeout"), source="call")
-        pursuer.heard(answered)
-        pursuer.follow(story.payment, story.answers(key, answered.outcome))
+        lost = Unknown(reason="timeout")
+        pursuer.heard(Answered(key=key, outcome=lost, source="call"))
+        pursuer.follow(story.payment, story.answers(key, lost))
 
     def stir(self) -> None:
         """Something else happens to every payment, which changes nothing about its call."""
@@ -106,8 +109,16 @@ class Crowd:
             self.clock.advance(0.05)
             await asyncio.sleep(0)
 
-    def routes(self, currency: str, pin: str | None) -> tuple[str, ...]:
+    def routes(self, payment: Payment) -> tuple[str, ...]:
         return ("a",)
+
+    def soft_retries(self, payment: Payment) -> int:
+        return 0
+
+    def learned(
+        self, before: Payment | None, payment: Payment, news: Sequence[e.PaymentEvent]
+    ) -> None:
+        raise AssertionError("a pursuer teaches nobody")
 
     def submit(self, provider: str, job: Perform | LookUp) -> None:
         if isinstance(job, LookUp):

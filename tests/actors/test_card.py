@@ -14,7 +14,7 @@ from stdnum import luhn
 
 from paygate_actors.brands import brand_of
 from paygate_actors.card import SealedCard, normalise_number
-from paygate_actors.messages import CardMethod
+from paygate_actors.payment_methods import CardMethod
 
 NUMBER = "4242424242424242"
 CVV = "739"

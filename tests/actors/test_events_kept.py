@@ -5,6 +5,7 @@ import pytest
 
 from paygate_actors import events as e
 from paygate_actors.messages import Address, Failure, MethodView
+from paygate_actors.route import Aside, Route
 
 FAILURE = Failure(code="card_declined", message="No.", decline_code="51", retryable=True)
 
@@ -83,6 +84,58 @@ KEPT: list[tuple[str, bytes, e.PaymentEvent]] = [
         ),
     ),
     (
+        "call_started.1",
+        (
+            b'{"key":"txn_1-1","transaction_id":"txn_1","verb":"charge","provider":"a",'
+            b'"amount_minor":10000,"prepares":true}'
+        ),
+        e.CallStarted(
+            key="txn_1-1",
+            transaction_id="txn_1",
+            verb="charge",
+            provider="a",
+            amount_minor=10_000,
+            prepares=True,
+        ),
+    ),
+    (
+        "call_started.1",
+        (
+            b'{"key":"txn_1-1","transaction_id":"txn_1","verb":"charge","provider":"b",'
+            b'"amount_minor":10000,"route":{"order":["b","a"],"by":"success_rate","rule":"r",'
+            b'"rules":"0af1","share_milli":25,"explored":true,'
+            b'"left_out":[{"provider":"c","why":"amount"}],'
+            b'"behind":[{"provider":"a","why":"circuit_open"}],"bin":"424242",'
+            b'"three_d_secure":true,"retry_declines":["do_not_honor"],"retries_max":1}}'
+        ),
+        e.CallStarted(
+            key="txn_1-1",
+            transaction_id="txn_1",
+            verb="charge",
+            provider="b",
+            amount_minor=10_000,
+            route=Route(
+                order=("b", "a"),
+                by="success_rate",
+                rule="r",
+                rules="0af1",
+                share_milli=25,
+                explored=True,
+                left_out=(Aside(provider="c", why="amount"),),
+                behind=(Aside(provider="a", why="circuit_open"),),
+                bin="424242",
+                three_d_secure=True,
+                retry_declines=("do_not_honor",),
+                retries_max=1,
+            ),
+        ),
+    ),
+    (
+        "call_prepared.1",
+        b'{"key":"txn_1-1","provider_txn_id":"ch_1"}',
+        e.CallPrepared(key="txn_1-1", provider_txn_id="ch_1"),
+    ),
+    (
         "call_in_doubt.1",
         b'{"key":"txn_1-1","reason":"timeout"}',
         e.CallInDoubt(key="txn_1-1", reason="timeout"),
@@ -117,6 +170,13 @@ KEPT: list[tuple[str, bytes, e.PaymentEvent]] = [
             amount_minor=10_000,
             currency="USD",
             captured=True,
+        ),
+    ),
+    (
+        "credential_noted.1",
+        b'{"key":"txn_1-1","network_transaction_id":"901151114810210","authentication":"frictionless"}',
+        e.CredentialNoted(
+            key="txn_1-1", network_transaction_id="901151114810210", authentication="frictionless"
         ),
     ),
     (

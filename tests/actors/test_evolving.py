@@ -252,7 +252,16 @@ def test_money_that_comes_after_a_decline_is_no_money_of_the_payment():
     calls = with_call(
         before, state="approved", provider_txn_id="ch_1", captured=True, confirmed_minor=PRICE
     )
-    assert after == changed(before, calls=calls, txns=with_txn(before, provider_txn_id="ch_1"))
+    assert after == changed(before, calls=calls, txns=with_txn(before))
+
+
+def test_money_of_an_attempt_that_was_given_up_ends_no_operator_s_word_about_the_payment():
+    said = e.StatusAsserted(transaction_id=TXN, status="failed", reason="No.", by="key_o")
+    before = fold(CREATED, started(), e.CallDeclined(key=KEY, failure=BROKE), said)
+
+    after = then(before, approved())
+
+    assert after.txns[0].asserted == "failed"
 
 
 @pytest.mark.parametrize(
@@ -371,7 +380,13 @@ def test_a_decline_ends_the_doubt_and_an_operators_word_and_keeps_the_providers_
 
     assert after == changed(
         before,
-        calls=with_call(before, state="declined", in_doubt=False, provider_txn_id=kept),
+        calls=with_call(
+            before,
+            state="declined",
+            in_doubt=False,
+            declined=BROKE.code,
+            provider_txn_id=kept,
+        ),
         txns=with_txn(before, asserted=None),
     )
 

@@ -30,7 +30,7 @@ from payment_cases import (
 )
 
 from paygate_actors import events as e
-from paygate_actors.outcomes import Declined, Outcome
+from paygate_actors.outcomes import Declined, Outcome, Pending
 from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_actors.states import FINAL, TRANSITIONS
 from paygate_actors.sums import disputed, in_doubt, left_to_refund
@@ -403,7 +403,8 @@ def test_a_decline_that_is_reported_before_it_is_answered_fails_over_all_the_sam
         "timestamp": "2026-01-01T00:00:00Z",
     }
 
-    story.reports(adapter.parse({"webhook-id": "evt_1"}, json.dumps(body).encode()))
+    (event,) = adapter.parse({"webhook-id": "evt_1"}, json.dumps(body).encode())
+    story.reports(event)
 
     assert [call.provider for call in story.payment.calls] == ["a", "b"]
     assert story.payment.status == "processing"
@@ -461,6 +462,58 @@ def test_parts_may_be_disputed_one_by_one_up_to_the_whole(
 
     assert disputed(story.payment) == booked
     assert story.payment.attention == code
+
+
+def test_a_person_is_called_for_what_a_provider_took_on_and_never_ended():
+    story = succeeded()
+    story.refund(4_000)
+    refund = story.newest.key
+    story.answers(refund, Pending(provider_txn_id="re_1"))
+
+    story.waits(47 * 3_600 * SECOND_US)
+    assert story.payment.attention is None
+
+    story.waits(2 * 3_600 * SECOND_US)
+    story.waits(2 * 3_600 * SECOND_US)
+    assert [(each.code, each.detail) for each in story.payment.concerns] == [
+        ("pending_long", refund)
+    ]
+
+
+def test_a_dispute_in_another_currency_is_kept_as_it_was_said_and_stops_refunds():
+    story = succeeded()
+
+    story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=3_000_000, currency="JPY"))
+
+    (dispute,) = story.txns("chargeback")
+    assert (dispute.amount_minor, dispute.currency) == (3_000_000, "JPY")
+    assert disputed(story.payment) == 0
+    assert left_to_refund(story.payment) == 0
+    assert {concern.code for concern in story.payment.unseen} == {"amount_mismatch", "disputed"}
+
+
+def test_what_was_disputed_in_another_currency_may_be_refunded_once_it_is_won():
+    story = succeeded()
+    opened = webhook("dispute.opened", "dp_1", parent="ch_1", minor=9, currency="JPY", at=1)
+    story.reports(opened)
+
+    story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=True, at=2))
+
+    assert left_to_refund(story.payment) == PRICE
+    assert [txn.status for txn in story.txns("chargeback")] == ["cancelled"]
+
+
+def test_what_was_lost_in_another_currency_and_won_back_comes_back_in_it():
+    story = succeeded()
+    opened = webhook("dispute.opened", "dp_1", parent="ch_1", minor=9, currency="JPY", at=1)
+    story.reports(opened)
+    story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=False, at=2))
+
+    story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=True, at=3))
+
+    (back,) = story.txns("chargeback_reversal")
+    assert (back.amount_minor, back.currency) == (9, "JPY")
+    assert left_to_refund(story.payment) == PRICE
 
 
 def test_a_dispute_that_was_won_may_be_opened_again():

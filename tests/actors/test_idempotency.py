@@ -23,16 +23,19 @@ from paygate_actors.messages import (
     Address,
     Caller,
     CapturePayment,
-    CardMethod,
     MethodView,
     PaymentView,
     ProcessPayment,
     RefundPayment,
     ReversePayment,
+)
+from paygate_actors.money import Money
+from paygate_actors.payment_methods import (
+    CardMethod,
+    ProviderTokenMethod,
     TokenMethod,
     WalletMethod,
 )
-from paygate_actors.money import Money
 from paygate_actors.projection import KINDS
 from paygate_actors.vault import Vault
 from paygate_engine.stores.base import Unit
@@ -529,6 +532,8 @@ def _created(command: ProcessPayment):
             view = MethodView(kind="wallet", wallet_id=method.wallet_id)
         case TokenMethod():
             view = MethodView(kind="token", token=method.token)
+        case ProviderTokenMethod():
+            raise AssertionError("no command here pays with one")
     return PaymentCreated(
         merchant="merchant_a",
         by="key_a",

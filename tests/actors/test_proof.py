@@ -199,6 +199,50 @@ def test_another_provider_after_a_decline_is_allowed():
     assert rules(proof_of(CREATED, started("txn_1-1"), MOVING, declined, started("txn_1-2"))) == []
 
 
+PREPARED = (CREATED, started("txn_1-1", prepares=True), MOVING)
+OBJECT = e.CallPrepared(key="txn_1-1", provider_txn_id="ch_1")
+GIVEN_UP = e.CallDeclined(
+    key="txn_1-1", failure=Failure(code="not_confirmed", message="No.", retryable=True)
+)
+RELEASE = started("txn_1-2", "void", target="ch_1")
+ELSEWHERE = started("txn_1-3", provider="other")
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        (OBJECT, approved("txn_1-1")),
+        (GIVEN_UP, started("txn_1-2", provider="other")),
+        (OBJECT, RELEASE, approved("txn_1-2", captured=False), GIVEN_UP, ELSEWHERE),
+        (OBJECT, RELEASE, GIVEN_UP, approved("txn_1-2", captured=False), ELSEWHERE),
+    ],
+    ids=["confirmed", "given up before", "cancelled there", "told by the charge"],
+)
+def test_what_is_prepared_may_be_confirmed_or_cancelled_and_tried_elsewhere(
+    recorded: tuple[e.PaymentEvent, ...],
+):
+    assert rules(proof_of(*PREPARED, *recorded)) == []
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        (approved("txn_1-1"),),
+        (OBJECT, OBJECT),
+        (OBJECT, GIVEN_UP),
+    ],
+    ids=["confirmed unrecorded", "recorded twice", "given up while it may be confirmed"],
+)
+def test_steps_in_another_order_are_named(recorded: tuple[e.PaymentEvent, ...]):
+    assert rules(proof_of(*PREPARED, *recorded)) == ["prepared before confirmed"]
+
+
+def test_an_attempt_elsewhere_while_the_object_may_be_confirmed_is_named():
+    proof = proof_of(*PREPARED, OBJECT, RELEASE, ELSEWHERE)
+
+    assert rules(proof) == ["one key at a time"]
+
+
 def test_two_captures_under_way_at_once_are_named():
     opened = [
         e.TransactionOpened(

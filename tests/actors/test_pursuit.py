@@ -4,7 +4,7 @@ import asyncio
 import gc
 import random
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pytest
@@ -22,6 +22,7 @@ from payment_cases import (
     succeeded,
 )
 
+from paygate_actors import events as e
 from paygate_actors.card import SealedCard
 from paygate_actors.house import House, Limits
 from paygate_actors.outcomes import Declined, Outcome, Unknown
@@ -31,7 +32,7 @@ from paygate_actors.providers.base import Capabilities
 from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_actors.pursuer import Pursuer
 from paygate_actors.pursuit import KEY_WINDOW_MARGIN_S, Pursuit
-from paygate_actors.record import Call
+from paygate_actors.record import Call, Payment
 from paygate_engine.clock import ManualClock
 from paygate_engine.system import ActorSystem
 
@@ -61,8 +62,16 @@ class Desk:
         self.clock = clock
         self.jobs: list[tuple[float, str, Perform | LookUp]] = []
 
-    def routes(self, currency: str, pin: str | None) -> tuple[str, ...]:
+    def routes(self, payment: Payment) -> tuple[str, ...]:
         return ("a", "b")
+
+    def soft_retries(self, payment: Payment) -> int:
+        return 0
+
+    def learned(
+        self, before: Payment | None, payment: Payment, news: Sequence[e.PaymentEvent]
+    ) -> None:
+        raise AssertionError("a pursuer teaches nobody")
 
     def submit(self, provider: str, job: Perform | LookUp) -> None:
         kind = "look_up" if isinstance(job, LookUp) else "send"

@@ -11,7 +11,7 @@ from paygate_actors.providers.sandbox import SandboxProvider
 def test_a_webhook_says_which_call_and_which_sum():
     provider = adapter("http://127.0.0.1:1")
 
-    event = provider.parse({"webhook-id": "msg_1"}, event_body())
+    (event,) = provider.parse({"webhook-id": "msg_1"}, event_body())
 
     assert (event.event_id, event.event_type) == ("msg_1", "payment.succeeded")
     assert (event.provider_txn_id, event.reference, event.amount) == ("ch_1", "txn_1-1", SUM)
@@ -20,7 +20,7 @@ def test_a_webhook_says_which_call_and_which_sum():
 
 @pytest.mark.parametrize("data", [{}, None])
 def test_a_webhook_without_data_is_read(data: object):
-    event = adapter("http://127.0.0.1:1").parse({"webhook-id": "m"}, event_body(data=data))
+    (event,) = adapter("http://127.0.0.1:1").parse({"webhook-id": "m"}, event_body(data=data))
 
     assert (event.amount, event.reference) == (None, None)
 
@@ -28,7 +28,7 @@ def test_a_webhook_without_data_is_read(data: object):
 def test_an_unknown_event_type_is_no_error():
     body = event_body(eventType="payout.paid", transactionID="")
 
-    event = adapter("http://127.0.0.1:1").parse({"webhook-id": "m"}, body)
+    (event,) = adapter("http://127.0.0.1:1").parse({"webhook-id": "m"}, body)
 
     assert event.event_type == "payout.paid"
 
@@ -37,7 +37,7 @@ def test_an_unknown_event_type_is_no_error():
 def test_a_closed_dispute_says_who_won(outcome: str):
     body = event_body(eventType="dispute.closed", data={"outcome": outcome})
 
-    event = adapter("http://127.0.0.1:1").parse({"webhook-id": "m"}, body)
+    (event,) = adapter("http://127.0.0.1:1").parse({"webhook-id": "m"}, body)
 
     assert event.dispute_won is (outcome == "won")
 

@@ -485,7 +485,7 @@ class Desk:
         events: list[ProviderEvent] = []
         for headers, body in self.inbox.received[:count]:
             self.provider.verify(headers, body, now_us=self.clock.now_us())
-            events.append(self.provider.parse(headers, body))
+            events.extend(self.provider.parse(headers, body))
         return events
 
 

@@ -24,7 +24,6 @@ from paygate_actors.gateway import Gateway
 from paygate_actors.messages import (
     Caller,
     CapturePayment,
-    CardMethod,
     PaymentReply,
     PaymentView,
     ProcessPayment,
@@ -35,6 +34,7 @@ from paygate_actors.messages import (
 )
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Outcome, Unknown
+from paygate_actors.payment_methods import CardMethod
 from paygate_actors.projection import KINDS
 from paygate_actors.providers.base import (
     BodyInvalid,
@@ -44,9 +44,10 @@ from paygate_actors.providers.base import (
     ProviderEvent,
     SignatureInvalid,
 )
+from paygate_actors.webhooks_out import OVER_HTTP, WayOut
 from paygate_engine.clock import ManualClock
-from paygate_engine.errors import StoreFailed
-from paygate_engine.stores.base import AuditRow, Conflict, Unit
+from paygate_engine.errors import StoreFailed, StoreFull
+from paygate_engine.stores.base import AuditRow, Conflict, Item, Kind, Unit
 from paygate_engine.stores.memory import MemoryStore
 
 MERCHANT: Final = Caller(role="merchant", merchant="m", key_id="key_m")
@@ -142,7 +143,7 @@ class Bank:
         """It sends no webhooks."""
         raise SignatureInvalid("the bank sends no webhooks")
 
-    def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+    def parse(self, headers: Mapping[str, str], body: bytes) -> tuple[ProviderEvent, ...]:
         """It sends no webhooks."""
         raise BodyInvalid("the bank sends no webhooks")
 
@@ -156,9 +157,25 @@ class Bank:
 
 
 class MortalStore(MemoryStore):
-    """A store that a crash cuts off: what was committed before stays, nothing comes after."""
+    """A store that a crash cuts off: what was committed before stays, nothing comes after.
+
+    While it is `full` it has no room, and says so. Items in `spoilt` are read as damaged.
+    """
 
     dead = False
+    full = False
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        super().__init__(kinds)
+        self.spoilt: set[str] = set()
+
+    async def waiting(self, queue: str, *, after_id: str = "", limit: int = 500) -> list[Item]:
+        """Items that wait, the spoilt ones as damaged."""
+        found = await super().waiting(queue, after_id=after_id, limit=limit)
+        return [
+            msgspec.structs.replace(each, sound=False) if each.id in self.spoilt else each
+            for each in found
+        ]
 
     async def commit(
         self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
@@ -166,15 +183,26 @@ class MortalStore(MemoryStore):
         """Commit, or fail once the process is dead."""
         if self.dead:
             raise StoreFailed("the process is dead")
+        if self.full:
+            raise StoreFull("no room")
         return await super().commit(units, audit)
 
 
 class BankRig:
     """The gateway that runs now, and short words for what tests ask of it."""
 
-    def __init__(self, folder: Path, *, fraud: Fraud, limits: Limits) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fraud: Fraud,
+        limits: Limits,
+        bank: Bank | None = None,
+        way_out: WayOut = OVER_HTTP,
+    ) -> None:
+        self.way_out = way_out
         self.clock = ManualClock()
-        self.bank = Bank()
+        self.bank = bank or Bank()
         self.store = MortalStore(KINDS)
         self.config = Config(
             data_dir=str(folder),
@@ -194,6 +222,11 @@ class BankRig:
 
     async def start(self) -> None:
         """Start and recover."""
+        await self.open()
+        await self.gateway.recover()
+
+    async def open(self) -> None:
+        """Start, and recover nothing: as commands do that change something in a folder."""
         self.store.dead = False
         self.fatal.clear()
         self._gateway = await Gateway.start(
@@ -204,8 +237,8 @@ class BankRig:
             rng=random.Random(len(self.bank.heard)),
             store=self.store,
             adapters={"bank": self.bank},
+            way_out=self.way_out,
         )
-        await self._gateway.recover()
 
     async def crash(self) -> None:
         """End it so that nothing more is written; calls that are out are never heard of."""
@@ -338,10 +371,17 @@ def done(key: str) -> Outcome:
 
 @asynccontextmanager
 async def bank_rig(
-    folder: Path, *, fraud: Fraud | None = None, limits: Limits | None = None
+    folder: Path,
+    *,
+    fraud: Fraud | None = None,
+    limits: Limits | None = None,
+    bank: Bank | None = None,
+    way_out: WayOut = OVER_HTTP,
 ) -> AsyncGenerator[BankRig]:
     """Start a gateway with its bank; end it with the test."""
-    rig = BankRig(folder, fraud=fraud or Fraud(), limits=limits or Limits())
+    rig = BankRig(
+        folder, fraud=fraud or Fraud(), limits=limits or Limits(), bank=bank, way_out=way_out
+    )
     await rig.start()
     try:
         yield rig

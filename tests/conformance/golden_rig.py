@@ -19,7 +19,8 @@ from paygate_engine.stores.sqlite import SqliteStore
 
 GOLDEN: Final = Path(__file__).resolve().parent.parent / "golden"
 EXPECTED: Final = "expected.json"
-BANKS: Final = ("bank", "bank_2")
+TWO_STEPS: Final = "bank_3"
+BANKS: Final = ("bank", "bank_2", TWO_STEPS)
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):

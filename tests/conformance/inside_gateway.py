@@ -15,12 +15,14 @@ import msgspec
 from paygate_actors.config import Config, Limits, ProviderConfig, Sandbox
 from paygate_actors.gateway import Gateway
 from paygate_actors.providers.base import Provider
+from paygate_actors.webhooks_out import WayOut
 from paygate_engine.clock import Clock, SystemClock
 from paygate_engine.ids import Ids
 from paygate_engine.stores.base import Store
 from paygate_http.app import make_app
 from paygate_http.configure import sandbox_providers
 from paygate_http.doors import Doors
+from paygate_http.notice_replies import webhook_body
 from paygate_http.runner import EdgeRunner
 from paygate_http.sandbox.server import start_sandbox
 
@@ -94,6 +96,7 @@ async def inside(
             clock=clock,
             store=store,
             adapters=None if adapters is None else dict(adapters),
+            way_out=WayOut(body_of=webhook_body),
         )
         stack.push_async_callback(gateway.stop)
         ids = Ids(clock, random.Random())  # names of requests

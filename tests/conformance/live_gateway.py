@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from standardwebhooks import Webhook
@@ -130,7 +131,10 @@ class Live:
     async def find_sandbox(self) -> None:
         """Ask the gateway where the sandbox listens."""
         providers = (await self.get("/api/providers")).body["data"]
-        self.sandbox = providers[0]["config"]["url"]
+        # A provider's API may lie below the root of its server.
+        url: str = providers[0]["config"]["url"]
+        parts = urlsplit(url)
+        self.sandbox = f"{parts.scheme}://{parts.netloc}"
 
     # ------------------------------------------------------------------ one request
 

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from paygate_actors import charging, correcting, facts, operating
+from paygate_actors import charging, correcting, facts, operating, preparing
 from paygate_actors import events as e
 from paygate_actors.desk_messages import MarkNotCharged, MarkSeen
 from paygate_actors.draft import Answer, Context, Draft, first_transaction_id
@@ -25,7 +25,15 @@ from paygate_actors.messages import (
     SetTransactionStatus,
 )
 from paygate_actors.money import Money
-from paygate_actors.outcomes import ActionRequired, Approved, Declined, Outcome, Pending, Unknown
+from paygate_actors.outcomes import (
+    ActionRequired,
+    Approved,
+    Declined,
+    Outcome,
+    Pending,
+    Prepared,
+    Unknown,
+)
 from paygate_actors.payment_messages import NotCharged
 from paygate_actors.providers.base import Capabilities, ProviderEvent
 from paygate_actors.record import Call, Payment, Txn
@@ -55,9 +63,11 @@ class Story:
         blocked: bool = False,
         pin: str | None = None,
         routes: tuple[str, ...] = ("a", "b", "c"),
+        two_steps: tuple[str, ...] = (),
     ) -> None:
         self.now_us = NOW_US
         self.routes = routes
+        self.two_steps = frozenset(two_steps)
         self.stream: list[tuple[int, e.PaymentEvent]] = []
         self.payment: Payment
         created = e.PaymentCreated(
@@ -89,6 +99,7 @@ class Story:
             review_us=24 * HOUR_US,
             key_life_us=24 * HOUR_US,
             in_doubt_flag_us=900 * SECOND_US,
+            two_steps=self.two_steps,
         )
 
     # ------------------------------------------------------------------ what happens
@@ -102,6 +113,26 @@ class Story:
             facts.said(draft, call, outcome, self.ctx)
 
         return self._decide(answered)
+
+    def is_prepared(self, named: str = "ch_1") -> list[e.PaymentEvent]:
+        """The provider has made the object of the newest attempt."""
+
+        def made(draft: Draft) -> None:
+            call = draft.payment.call(self.charge_key)
+            assert call is not None
+            preparing.prepared(draft, call, Prepared(provider_txn_id=named))
+
+        return self._decide(made)
+
+    def gives_up(self) -> list[e.PaymentEvent]:
+        """The newest attempt is taken back."""
+
+        def given_up(draft: Draft) -> None:
+            call = draft.payment.call(self.charge_key)
+            assert call is not None
+            preparing.give_up(draft, call, self.ctx)
+
+        return self._decide(given_up)
 
     def reports(self, event: ProviderEvent, *, provider: str = "a") -> list[e.PaymentEvent]:
         """A webhook comes in."""

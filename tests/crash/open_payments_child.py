@@ -28,7 +28,6 @@ from paygate_actors.gateway import Gateway
 from paygate_actors.messages import (
     Caller,
     CapturePayment,
-    CardMethod,
     PaymentReply,
     ProcessPayment,
     RefundPayment,
@@ -37,6 +36,7 @@ from paygate_actors.messages import (
 )
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Outcome, Pending, Unknown
+from paygate_actors.payment_methods import CardMethod
 from paygate_actors.providers.base import ChargeCall, FollowUpCall
 from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_http.configure import sandbox_providers

@@ -15,6 +15,7 @@ import pytest
 from bank_rig import AMOUNT, OPERATOR, Bank, Heard
 from golden_rig import (
     BANKS,
+    TWO_STEPS,
     Expected,
     copied,
     differences,
@@ -26,6 +27,7 @@ from golden_rig import (
     versions,
     violations,
 )
+from two_step_rig import TwoStepBank
 
 from paygate_actors import events as e
 from paygate_actors.config import Config, ProviderConfig, Sandbox
@@ -117,7 +119,7 @@ async def gateway_on(data: Path, clock: ManualClock) -> AsyncGenerator[tuple[Gat
     """Today's gateway on the folder, recovered, with banks that know of every call."""
     banks: list[Bank] = []
     for name in BANKS:
-        bank = Bank()
+        bank = TwoStepBank() if name == TWO_STEPS else Bank()
         bank.id = name
         bank.says["find"] = found
         banks.append(bank)
@@ -181,8 +183,8 @@ def charged_again(heard: list[Heard]) -> list[Heard]:
     asked: set[str] = set()
     again: list[Heard] = []
     for call in heard:
-        if call.verb == "find":
-            asked.add(call.key)
+        if call.verb in ("find", "prepare"):
+            asked.add(call.key)  # what is only prepared now was never confirmed before
         elif call.verb in ("charge", "refund", "capture") and call.key not in asked:
             again.append(call)
     return again

@@ -158,7 +158,7 @@ async def test_a_database_of_another_text_is_refused(folder: Path) -> None:
 
 
 async def test_a_newer_database_is_refused_whoever_opens_it(folder: Path) -> None:
-    edit(folder, "INSERT INTO migrations VALUES (2, 'later', 'x')")
+    edit(folder, "INSERT INTO migrations SELECT max(number) + 1, 'later', 'x' FROM migrations")
 
     assert "start a newer version" in await refusal(folder)
     assert "start a newer version" in await refusal(folder, read_only=True)
@@ -217,6 +217,15 @@ async def test_kinds_whose_facets_changed_are_refused_and_new_kinds_are_taken(
 
 
 # The folder and its lock
+
+
+async def test_the_log_that_waits_is_measured_and_gone_after_a_clean_end(folder: Path) -> None:
+    async with opened(folder) as store:
+        before = store.log_bytes
+        await put(store, Unit(events=(event("c", 1),)))
+        assert store.log_bytes > before
+
+    assert store.log_bytes == 0
 
 
 async def test_the_folder_and_the_files_are_for_their_owner_alone(folder: Path) -> None:

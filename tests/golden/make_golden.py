@@ -1,18 +1,16 @@
 """Writes the golden journal of this version: `python tests/golden/make_golden.py`.
 
 The real gateway lives through every kind of event once, on a clock that is moved by hand, with
-seeded randomness and two banks that say what they are told. What its store was told is then
+seeded randomness and three banks that say what they are told. What its store was told is then
 written, group by group, into a database of its own. The README beside says when to run it.
 """
 
 import asyncio
 import logging
-import random
 import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -23,218 +21,50 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "conformance"))
 
-from bank_rig import AMOUNT, MERCHANT, OPERATOR, Bank, BankRig, Heard, MortalStore, Says
-from golden_rig import EXPECTED, GOLDEN, listed_by_today, read_by_today, upgraded, violations
+from bank_rig import AMOUNT, MERCHANT, OPERATOR
+from golden_rig import (
+    EXPECTED,
+    GOLDEN,
+    TWO_STEPS,
+    listed_by_today,
+    read_by_today,
+    upgraded,
+    violations,
+)
+from golden_studio import (
+    ACTION_S,
+    BLOCKED_CUSTOMER,
+    REVIEWED,
+    Group,
+    Studio,
+    approved,
+    confirm,
+)
+from two_step_rig import object_of, unconfirmed
 
 from paygate_actors.audit import HEADS_FILE
-from paygate_actors.card import SealedCard
-from paygate_actors.config import Fraud, Limits, ProviderConfig
+from paygate_actors.credentials import Initiation, SealedToken
 from paygate_actors.desk_messages import MarkSeen
-from paygate_actors.gateway import Gateway
 from paygate_actors.messages import (
     Address,
     ApiKey,
     CapturePayment,
-    CardMethod,
-    Method,
-    PaymentReply,
-    PaymentView,
-    ProcessPayment,
-    Refusal,
     ReversePayment,
     ReviewPayment,
     SetTransactionStatus,
-    TokenMethod,
-    TransactionView,
-    WalletMethod,
 )
 from paygate_actors.money import Money
-from paygate_actors.outcomes import ActionRequired, Approved, Declined, Outcome, Pending, Unknown
-from paygate_actors.projection import KINDS
-from paygate_actors.providers.base import ChargeCall, ProviderEvent
+from paygate_actors.outcomes import Approved, Declined, Pending, Unknown
+from paygate_actors.payment_methods import (
+    ProviderTokenMethod,
+    TokenMethod,
+    WalletMethod,
+)
 from paygate_actors.vault_keys import KEYS_FILE
-from paygate_engine.stores.base import AuditRow, Conflict, Unit
 from paygate_engine.stores.sqlite import DATABASE_NAME
 
-SEED: Final = 20_260_101
-REVIEWED: Final = Money(90_000, "USD")
-BLOCKED_CUSTOMER: Final = "a customer on the list"
 TIMEOUT: Final = Unknown(reason="timeout")
 CARD_DECLINED: Final = Declined(code="card_declined", decline_code="51", message="No.")
-ACTION_S: Final = 900
-
-Group = tuple[tuple[Unit, ...], tuple[tuple[AuditRow, ...], ...]]
-
-
-class RecordingStore(MortalStore):
-    """Keeps every group that was committed."""
-
-    def __init__(self) -> None:
-        super().__init__(KINDS)
-        self.groups: list[Group] = []
-
-    async def commit(
-        self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
-    ) -> list[Conflict | None]:
-        """Commit, and keep what was."""
-        answers = await super().commit(units, audit)
-        if not any(answers):
-            self.groups.append((tuple(units), tuple(map(tuple, audit))))
-        return answers
-
-
-class WideBank(Bank):
-    """A bank that takes wallets too."""
-
-    async def charge(self, call: ChargeCall) -> Outcome:
-        """Charge or hold."""
-        said = await self._take(Heard("charge", call.key))
-        if isinstance(said, Approved):
-            return msgspec.structs.replace(said, captured=call.capture)
-        return said
-
-
-class Studio(BankRig):
-    """The gateway with two banks, and short words for what happens to payments."""
-
-    def __init__(self, folder: Path) -> None:
-        fraud = Fraud(
-            review_amount_usd_minor=REVIEWED.minor - 1,
-            block_customers=(BLOCKED_CUSTOMER,),
-            velocity=False,
-        )
-        super().__init__(folder, fraud=fraud, limits=Limits())
-        self.store = self.recording = RecordingStore()
-        self.bank = WideBank()
-        self.second = WideBank()
-        self.second.id = "bank_2"
-        self.config = msgspec.structs.replace(
-            self.config,
-            providers=tuple(
-                ProviderConfig(id=bank.id, kind="bank", url="http://bank.invalid", priority=at)
-                for at, bank in enumerate((self.bank, self.second), 1)
-            ),
-        )
-        self._told = 0
-
-    async def start(self) -> None:
-        """Start and recover."""
-        self._gateway = await Gateway.start(
-            self.config,
-            loop=asyncio.get_running_loop(),
-            on_fatal=self.fatal.append,
-            clock=self.clock,
-            rng=random.Random(SEED),
-            store=self.store,
-            adapters={"bank": self.bank, "bank_2": self.second},
-        )
-        await self._gateway.recover()
-
-    async def second_takes(self, *, charges: bool) -> None:
-        """Let the second bank be tried, or not: a first that answers late is tried last."""
-        await self.gateway.front.switch_provider(
-            OPERATOR, "bank_2", is_active=True, accepts_charges=charges
-        )
-
-    async def make(
-        self,
-        says: Says = None,
-        *,
-        amount: Money = AMOUNT,
-        method: Method | None = None,
-        **more: Any,
-    ) -> str:
-        """Make a payment while the bank says this of charges; by default it never answers."""
-        self.clock.advance(1)
-        self.bank.says["charge"] = says
-        command = ProcessPayment(caller=MERCHANT, amount=amount, method=method or card(), **more)
-        reply = await self.gateway.front.process(command)
-        assert isinstance(reply, PaymentReply), reply
-        await self.quiet()
-        return reply.payment.id
-
-    async def paid(self, amount: Money = AMOUNT, **more: Any) -> str:
-        """Make a payment that succeeds, or is held."""
-        return await self.make(approved(amount), amount=amount, **more)
-
-    async def give_back(self, payment_id: str, minor: int, says: Says) -> TransactionView:
-        """Refund a part while the bank says this of refunds."""
-        self.clock.advance(1)
-        self.bank.says["refund"] = says
-        refund = await self.refund(payment_id, minor)
-        await self.quiet()
-        return refund
-
-    async def quiet(self) -> None:
-        """Let everything run that needs no time to pass."""
-        for _ in range(200):
-            await asyncio.sleep(0)
-
-    async def later(self, seconds: float) -> None:
-        """Let time pass."""
-        await self.pass_time(seconds)
-        await self.quiet()
-
-    async def told(
-        self, event_type: str, payment_id: str, *, bank: str = "bank", **more: Any
-    ) -> None:
-        """Have a bank report something about the payment's charge, or about `provider_txn_id`."""
-        self._told += 1
-        self.clock.advance(1)
-        named = more.pop("provider_txn_id", None) or (await self.view(payment_id)).provider_txn_id
-        event = ProviderEvent(
-            event_id=f"evt_{self._told}",
-            event_type=event_type,
-            provider_txn_id=named or "unknown",
-            at_us=more.pop("at_us", self.clock.now_us()),
-            **more,
-        )
-        await self.gateway.inbox.take(bank, event)
-        await self.quiet()
-
-    async def done(self, asked: Awaitable[Any]) -> Any:
-        """An operation that is taken, and its reply."""
-        self.clock.advance(1)
-        reply = await asked
-        assert not isinstance(reply, Refusal), reply
-        await self.quiet()
-        return reply
-
-    async def is_now(self, payment_id: str, status: str, **more: Any) -> PaymentView:
-        """Assert where the payment stands: a scenario that missed its point is no record of it."""
-        view = await self.view(payment_id)
-        found = {name: getattr(view, name) for name in more}
-        assert (view.status, found) == (status, more), view
-        return view
-
-    def key_of(self, payment_id: str, number: int = 1) -> str:
-        """The key of an attempt at the payment's own money."""
-        return f"txn{payment_id.removeprefix('pay')}-{number}"
-
-
-def card(number: str = "4242424242424242") -> CardMethod:
-    """A card that is valid for ever."""
-    return CardMethod(
-        kind="card",
-        card=SealedCard(number, "123"),
-        expiry_month=12,
-        expiry_year=2099,
-        holder_name="A Payer",
-    )
-
-
-def approved(amount: Money) -> Callable[[str], Approved]:
-    """All of it was done, for that amount."""
-    return lambda key: Approved(provider_txn_id=f"ch_{key}", amount=amount, captured=True)
-
-
-def confirm(clock_us: int) -> Callable[[str], ActionRequired]:
-    """The payer must confirm, within a quarter of an hour."""
-    return lambda key: ActionRequired(
-        provider_txn_id=f"ch_{key}",
-        url="https://bank.invalid/confirm",
-        expires_at_us=clock_us + ACTION_S * 1_000_000,
-    )
 
 
 # Scenarios. Each ends by asserting what it was for.
@@ -259,6 +89,32 @@ async def sales(it: Studio) -> None:
     pinned = await it.paid(Money(1_500, "KWD"), provider="bank", metadata={"orderID": "o2"})
     for each in (by_token, by_wallet, pinned):
         await it.is_now(each, "success")
+
+
+async def credentials(it: Studio) -> None:
+    """A card that is kept and charged again by the merchant; the bank's own token; a step-up."""
+    named = Approved(
+        provider_txn_id="ch_kept",
+        amount=AMOUNT,
+        captured=True,
+        network_txn_id="901151114810210",
+        authentication="frictionless",
+    )
+    kept = await it.make(named, store_credential=True, three_d_secure="required")
+    view = await it.is_now(kept, "success", network_txn_id="901151114810210")
+    assert view.method.token is not None
+    later = await it.paid(
+        method=TokenMethod(token=view.method.token),
+        initiation=Initiation(by="merchant", reason="recurring"),
+    )
+    assert (
+        await it.is_now(later, "success")
+    ).initiation.network_transaction_id == "901151114810210"
+    theirs = ProviderTokenMethod(provider="bank", token=SealedToken("theirs-1"))
+    await it.is_now(await it.paid(method=theirs), "success", provider="bank")
+    unproved = msgspec.structs.replace(named, provider_txn_id="ch_bare", authentication="none")
+    bare = await it.make(unproved, three_d_secure="required")
+    await it.is_now(bare, "success", attention="step_up_missing")
 
 
 async def declines(it: Studio) -> None:
@@ -299,6 +155,31 @@ async def doubts(it: Studio) -> None:
     await it.is_now(slow, "processing")
     await it.later(120)
     await it.is_now(slow, "success")
+
+
+async def two_steps(it: Studio) -> None:
+    """Prepared and confirmed; never confirmed, and cancelled; reversed in between; left open."""
+    await it.third_takes(charges=True)
+    bank = it.third
+    bank.says["charge"] = approved(AMOUNT)
+    await it.is_now(await it.make(provider=TWO_STEPS), "success", provider=TWO_STEPS)
+
+    bank.says |= {"charge": TIMEOUT, "find": unconfirmed, "void": approved(AMOUNT)}
+    given_up = await it.make(provider=TWO_STEPS)
+    await it.is_now(given_up, "processing", in_doubt=True)
+    await it.later(300)
+    await it.is_now(given_up, "failed", in_doubt=False)
+    assert bank.cancelled == [object_of(it.key_of(given_up))]
+
+    bank.says["charge"] = None
+    reversed_ = await it.make(provider=TWO_STEPS)
+    await it.done(it.gateway.front.reverse(reverse(reversed_)))
+    await it.is_now(reversed_, "cancelled")
+
+    await it.is_now(await it.make(provider=TWO_STEPS), "processing")
+    bank.prepares = None
+    await it.is_now(await it.make(provider=TWO_STEPS), "processing", provider_txn_id=None)
+    await it.third_takes(charges=False)
 
 
 async def confirmations(it: Studio) -> None:
@@ -499,6 +380,7 @@ def review(payment_id: str, decision: Any) -> ReviewPayment:
 
 SCENARIOS: Final = (
     sales,
+    credentials,
     declines,
     doubts,
     confirmations,
@@ -508,6 +390,7 @@ SCENARIOS: Final = (
     surprises,
     disputes,
     operators,
+    two_steps,
     left_open,
 )
 
@@ -517,6 +400,7 @@ async def live(folder: Path) -> tuple[list[Group], int]:
     it = Studio(folder)
     await it.start()
     await it.second_takes(charges=False)
+    await it.third_takes(charges=False)
     for scenario in SCENARIOS:
         it.bank.says["find"] = Unknown(reason="not_visible")
         await scenario(it)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import ClientSession, web
+from fake_notices import FakeNotices
 
 from paygate_actors.card import SealedCard
 from paygate_actors.config import Config
@@ -26,7 +27,6 @@ from paygate_actors.messages import (
     ApiKey,
     Caller,
     CapturePayment,
-    CardMethod,
     EventView,
     Filters,
     FraudCheck,
@@ -35,7 +35,6 @@ from paygate_actors.messages import (
     PaymentReply,
     PaymentView,
     ProcessPayment,
-    ProviderView,
     RefundPayment,
     Refusal,
     ReversePayment,
@@ -46,6 +45,9 @@ from paygate_actors.messages import (
     TransactionReply,
     TransactionView,
 )
+from paygate_actors.payment_methods import CardMethod, ProviderTokenMethod
+from paygate_actors.provider_messages import AS_IT_IS, ProviderView, Tuning
+from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
 from paygate_engine.clock import Clock, ManualClock
 from paygate_http.app import make_app
 from paygate_http.runner import EdgeRunner
@@ -64,6 +66,7 @@ class FakeFront:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.notices = FakeNotices(clock)
         self.commands: list[Any] = []
         self.waits: list[float] = []
         self.payments_by_id: dict[str, PaymentView] = {}
@@ -77,6 +80,10 @@ class FakeFront:
         self.error: Exception | None = None
         self.samples: dict[str, float] = {"paygate_live_payments": 1}
         self.replayed = False
+        self.wanted_reply = ""
+        self.onward = ""
+        self.replay_page = ReplayPage(webhooks=0, failed=0, changes=(), next_cursor=None)
+        self.full: Refusal | None = None
         self._numbers = count(1)
 
     def _may_see(self, caller: Caller, merchant: str) -> bool:
@@ -306,7 +313,13 @@ class FakeFront:
         )
 
     async def switch_provider(
-        self, caller: Caller, provider_id: str, *, is_active: bool, accepts_charges: bool
+        self,
+        caller: Caller,
+        provider_id: str,
+        *,
+        is_active: bool,
+        accepts_charges: bool,
+        tuning: Tuning = AS_IT_IS,
     ) -> ProviderView | Refusal:
         self._note((provider_id, is_active, accepts_charges))
         return self._provider(is_active=is_active, accepts_charges=accepts_charges)
@@ -334,6 +347,19 @@ class FakeFront:
     ) -> Refusal | None:
         return self._note((provider_id, headers, body))
 
+    def webhook_reply(self, provider_id: str) -> str:
+        return self.wanted_reply
+
+    async def payer_returned(self, provider_id: str, query: Mapping[str, str]) -> str | Refusal:
+        return self._note((provider_id, dict(query))) or self.onward
+
+    async def replay_webhooks(self, command: ReplayWebhooks) -> ReplayPage | Refusal:
+        refusal = self._note(command)
+        return self.replay_page if refusal is None else refusal
+
+    def admits_webhook(self, provider_id: str) -> Refusal | None:
+        return self.full
+
     async def find_key(self, digest: str) -> ApiKey | None:
         self.look_ups += 1
         return self.stored_keys.get(digest)
@@ -344,8 +370,10 @@ class FakeFront:
     async def keys(self) -> tuple[ApiKey, ...]:
         return tuple(self.stored_keys.values())
 
-    def fingerprint(self, card: SealedCard) -> str:
-        return f"fingerprint of {card.last4}"
+    def fingerprint(self, of: SealedCard | ProviderTokenMethod) -> str:
+        if isinstance(of, SealedCard):
+            return f"fingerprint of {of.last4}"
+        return f"fingerprint at {of.provider}"
 
     def admits(self) -> Refusal | None:
         return self.admission

@@ -33,8 +33,21 @@ MATRIX = {
     "setTransactionStatus": (401, 403, 403, 200, 403),
     "listProviders": (401, 200, 200, 200, 403),
     "switchProvider": (401, 403, 403, 200, 403),
+    "updateProvider": (401, 403, 403, 200, 403),
+    "returnPayer": (200, 200, 200, 200, 200),
     "receiveProviderWebhook": (200, 200, 200, 200, 200),
     "receiveWebhook": (200, 200, 200, 200, 200),
+    "readEvents": (401, 200, 200, 403, 403),
+    "createWebhookEndpoint": (401, 201, 201, 403, 403),
+    "listWebhookEndpoints": (401, 200, 200, 403, 403),
+    "readWebhookEndpoint": (401, 200, 404, 200, 403),
+    "changeWebhookEndpoint": (401, 200, 404, 200, 403),
+    "deleteWebhookEndpoint": (401, 200, 404, 403, 403),
+    "rotateWebhookSecret": (401, 201, 404, 403, 403),
+    "testWebhookEndpoint": (401, 201, 404, 403, 403),
+    "listDeliveries": (401, 200, 404, 200, 403),
+    "replayDelivery": (401, 201, 404, 201, 403),
+    "replayWebhooks": (401, 403, 403, 200, 403),
     "checkFraud": (401, 200, 200, 200, 403),
     "readFraudScore": (401, 200, 404, 200, 403),
     "isUp": (200, 200, 200, 200, 200),
@@ -51,8 +64,10 @@ def request_of(gateway: Any, name: str) -> Any:
         "reviewPayment": {"decision": "approve", "note": "Known customer."},
         "setTransactionStatus": {"status": "failed", "reason": "Seen at the bank."},
         "switchProvider": {"isActive": False},
+        "updateProvider": {"weight": 2},
         "markNotCharged": {"reason": "Not in the provider's records."},
         "markSeen": {"note": "Known to the bank."},
+        "createWebhookEndpoint": {"url": "https://shop.example/hook"},
     }.get(name, {})
 
 
@@ -67,7 +82,13 @@ async def test_every_route_answers_every_key_as_the_matrix_says(
 ) -> None:
     kept = gateway.front.keep("merchant_a")
     path = route.path.format_map(
-        {"paymentID": kept.id, "transactionID": kept.transaction_id, "providerID": "sandbox"}
+        {
+            "paymentID": kept.id,
+            "transactionID": kept.transaction_id,
+            "providerID": "sandbox",
+            "endpointID": "we_1",
+            "deliveryID": "dlv_1",
+        }
     )
     body = {} if route.method == "GET" else {"json": request_of(gateway, route.name)}
 
@@ -285,7 +306,8 @@ async def test_a_full_gateway_still_reads_and_still_takes_webhooks(gateway: Any)
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 async def test_a_gateway_that_is_not_ready_answers_503_below_api(gateway: Any, route: Any) -> None:
     gateway.front.unready = "Recovering 12 payments."
-    path = route.path.format_map({"paymentID": "p", "transactionID": "t", "providerID": "sandbox"})
+    names = ("paymentID", "transactionID", "providerID", "endpointID", "deliveryID")
+    path = route.path.format_map(dict.fromkeys(names, "x"))
 
     status, problem, headers = await gateway.ask(route.method, path, key="metrics")
 

@@ -32,6 +32,7 @@ SANDBOX = (
     "--latency-ms",
     "--find-lag-ms",
     "--void-window-s",
+    "--faults",
 )
 FOLDER = ("--sandbox", "--config", "--data")
 
@@ -55,6 +56,10 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("keys list", (*FOLDER, "--json")),
         ("keys revoke", FOLDER),
         ("audit verify", ("--data", "--config")),
+        ("provider list", ("--json",)),
+        ("provider check", ("--base-url", "--config", "--cases", "--seed", "--json")),
+        ("listen", ("--url", "--forward-to", "--events", "--provider", "--json")),
+        ("trigger", ("--list", "--url", "--provider", "--gateway", "--amount", "--currency")),
     ],
 )
 def test_help_names_every_flag_and_no_other(

@@ -11,6 +11,8 @@ from paygate_actors.config import ProviderConfig
 from paygate_http.configure import ConfigInvalid, load, sandbox_providers
 from paygate_http.configure_show import SECRETS, describe
 from paygate_http.configure_sources import Setting, leaves
+from paygate_http.sandbox.adyen_calls import API_KEY as ADYEN_API_KEY
+from paygate_http.sandbox.adyen_tongue import HMAC_KEY as ADYEN_HMAC_KEY
 from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
 
 SANDBOX = {"PAYGATE__SANDBOX__ENABLED": "true"}
@@ -278,6 +280,71 @@ def test_a_live_server_refuses_a_stripe_that_would_check_or_charge_nothing(
     assert fault.startswith(f"providers[0].{key}: ")
 
 
+def adyen(**changes: object) -> str:
+    settings: dict[str, object] = {
+        "id": "a",
+        "kind": "adyen",
+        "url": "https://shop-checkout-live.adyenpayments.com/checkout/v72",
+        "secret": "AQE_x",
+        "account": "ShopECOM",
+        "webhook_secret": "0A" * 32,
+        "return_url": "https://pay.example/api/providers/a/return",
+    }
+    return json.dumps([settings | changes])
+
+
+def test_a_live_adyen_takes_several_hmac_keys():
+    text = adyen(webhook_secret=f"{'0A' * 32} {'0b' * 32}")
+
+    (provider,) = load(environment=LIVE | {"PAYGATE__PROVIDERS": text}).config.providers
+
+    assert len(provider.webhook_secret.split()) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"secret": ""}, "secret"),
+        ({"account": ""}, "account"),
+        ({"webhook_secret": ""}, "webhook_secret"),
+        ({"webhook_secret": "  "}, "webhook_secret"),
+        ({"webhook_secret": f"{'0A' * 32} 0B"}, "webhook_secret"),
+        ({"return_url": ""}, "return_url"),
+        ({"return_url": "https://shop.example/paid"}, "return_url"),
+        ({"return_url": "https://pay.example/api/providers/other/return"}, "return_url"),
+        ({"url": ""}, "url"),
+        ({"url": "https://checkout-test.adyen.com/v72"}, "url"),
+        ({"url": "https://shop-checkout-live.adyenpayments.com/checkout"}, "url"),
+    ],
+)
+def test_a_live_server_refuses_an_adyen_that_would_check_or_charge_nothing(
+    changes: dict[str, str], key: str
+):
+    with pytest.raises(ConfigInvalid) as refused:
+        load(environment=LIVE | {"PAYGATE__PROVIDERS": adyen(**changes)})
+
+    (fault,) = refused.value.lines
+    assert fault.startswith(f"providers[0].{key}: ")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"webhook_secret": f"{'0A' * 32} {ADYEN_HMAC_KEY}"}, {"secret": ADYEN_API_KEY}]
+)
+def test_a_live_server_refuses_the_secrets_of_the_sandbox_s_adyen(changes: dict[str, str]):
+    with pytest.raises(ConfigInvalid, match="refuses the sandbox's secrets"):
+        load(environment=LIVE | {"PAYGATE__PROVIDERS": adyen(**changes)})
+
+
+@pytest.mark.parametrize("options", [{"webhook_login": "user"}, {"webhook_logn": "user:password"}])
+def test_an_option_of_adyen_s_that_is_none_is_named(options: dict[str, str]):
+    with pytest.raises(ConfigInvalid) as refused:
+        load(environment=LIVE | {"PAYGATE__PROVIDERS": adyen(options=options)})
+
+    (fault,) = refused.value.lines
+    (name,) = options
+    assert fault.startswith(f"providers[0].options.{name}: ")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_the_sandbox_serves_loopback_hosts(host: str):
     assert load(environment=SANDBOX | {"PAYGATE__SERVER__HOST": host}).config.server.host == host
@@ -389,7 +456,8 @@ def test_the_description_shows_no_secret():
 def test_every_key_that_sounds_secret_is_one():
     names = [".".join(leaf.path) for leaf in leaves()]
     names += [f"providers.{field.name}" for field in fields(ProviderConfig)]
-    words = ("key", "secret", "pepper", "cards", "password")
+    # What an adapter of somebody else's keeps in its options may be secret.
+    words = ("key", "secret", "pepper", "cards", "password", "options")
     # The file of a key is no secret, and neither is how many requests a key may make.
     harmless = {"server.tls_key", "server.requests_per_key_per_s"}
 

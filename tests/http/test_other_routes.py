@@ -161,6 +161,13 @@ async def test_providers_are_shown_with_their_health(gateway: Any) -> None:
             "circuit": "closed",
             "successRate": None,
             "p99LatencyMs": None,
+            "weight": 1,
+            "concurrency": 1,
+            "callsRunning": 0,
+            "callsWaiting": 0,
+            "quietMs": 0,
+            "repeatsLeft": 0,
+            "circuits": [],
             "createdAt": "2026-01-15T10:30:00.000000Z",
         }
     ]
@@ -221,6 +228,16 @@ async def test_card_rules_do_not_touch_a_wallet(gateway: Any) -> None:
 
     (request,) = gateway.front.commands
     assert (request.has_card, request.expired, request.fingerprint) == (False, False, None)
+
+
+async def test_a_provider_s_token_is_scored_by_its_fingerprint(gateway: Any) -> None:
+    method = {"type": "provider_token", "provider": "stripe", "token": "pm_1"}
+
+    await gateway.ask("POST", "/api/fraud/check", json=gateway.card_payment(paymentMethod=method))
+
+    (request,) = gateway.front.commands
+    assert (request.has_card, request.expired) == (False, False)
+    assert request.fingerprint == "fingerprint at stripe"
 
 
 async def test_a_good_card_is_scored_by_its_fingerprint(gateway: Any) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from paygate_actors.messages import CardMethod, Failure, NextAction, PaymentView, WalletMethod
+from paygate_actors.messages import Failure, NextAction, PaymentView
 from paygate_actors.money import Money
+from paygate_actors.payment_methods import CardMethod, WalletMethod
 
 NOW = "2026-01-15T10:30:00.000000Z"
 

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import random
+import string
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Canary(Live):
     rng: random.Random
     cards: list[Card]
     heard: list[bytes]
+    tokens: list[str]
 
     async def call(self, *args: Any, **more: Any) -> Answer:
         """Ask, and keep the answer with its headers."""
@@ -50,6 +52,12 @@ class Canary(Live):
         card = fresh_card(self.rng)
         self.cards.append(card)
         return card
+
+    def draw_token(self) -> str:
+        """Draw a provider's token that was never used."""
+        token = "".join(self.rng.choices(string.ascii_letters, k=24))
+        self.tokens.append(token)
+        return token
 
     def request(self, **changes: Any) -> tuple[dict[str, Any], str]:
         """Make a payment's request with a card of its own; give its number too."""
@@ -85,9 +93,26 @@ async def pay_and_fail(canary: Canary) -> None:
         await canary.fault(fault, operation="charge", delayMs=200)
         struck = await canary.process(canary.request()[0], wait_s=None)
         await canary.agreed(struck.body["id"])
+    await pay_by_tokens(canary)
     ordered, _ = canary.request(metadata={"orderID": "canary"})
     assert (await canary.process(ordered)).status == 201
     assert (await canary.call("POST", "/api/fraud/check", canary.request()[0])).status == 200
+
+
+async def pay_by_tokens(canary: Canary) -> None:
+    """Pay by tokens of the provider's own, which whoever has them may charge."""
+    for fault in (None, "decline", "error_500"):
+        if fault is not None:
+            await canary.fault(fault, operation="charge")
+        method = {"type": "provider_token", "provider": "sandbox", "token": canary.draw_token()}
+        body = payment_request(paymentMethod=method)
+        paid = await canary.process(body, idempotency_key=f"token {len(canary.tokens)}")
+        assert paid.status == 201, paid.text
+        await canary.process(payment_request(paymentMethod={"type": "token"} | _token(paid)))
+        assert (await canary.call("POST", "/api/fraud/check", body)).status == 200
+        assert (await canary.process(body | {"amount": 0})).status == 422
+        elsewhere = method | {"provider": "acme"}
+        assert (await canary.process(body | {"paymentMethod": elsewhere})).status == 422
 
 
 def _token(paid: Answer) -> dict[str, str]:
@@ -139,6 +164,15 @@ async def paste(canary: Canary, payment_id: str) -> None:
         for kind, name in (("wallet", "walletID"), ("token", "token")):
             method = {"type": kind, name: grouped(canary.draw().number, mark)}
             assert (await canary.process(payment_request(paymentMethod=method))).status == 422
+    for mark in ("", " ", "-", "_", ":"):
+        for field in ("token", "provider"):
+            method = {"type": "provider_token", "provider": "sandbox", "token": "token_ok"}
+            method[field] = grouped(canary.draw().number, mark)
+            assert (await canary.process(payment_request(paymentMethod=method))).status == 422
+        body, number = canary.request()
+        named = {"by": "merchant", "reason": "recurring"}
+        body["initiation"] = named | {"networkTransactionID": grouped(number, mark)}
+        assert (await canary.process(body)).status == 422
 
 
 async def address(canary: Canary) -> None:
@@ -186,12 +220,12 @@ async def listen(canary: Canary) -> None:
 
 
 async def one_life(
-    server: Server, canary_of: tuple[random.Random, list[Card], list[bytes]]
+    server: Server, canary_of: tuple[random.Random, list[Card], list[bytes], list[str]]
 ) -> None:
     """Do all of it against one process; the last payments are under way when it ends."""
     async with visiting(server) as live:
         canary = Canary(server.url, live.session)
-        canary.rng, canary.cards, canary.heard = canary_of
+        canary.rng, canary.cards, canary.heard, canary.tokens = canary_of
         canary.sandbox = live.sandbox
         await pay_and_fail(canary)
         await misspell(canary)
@@ -209,12 +243,13 @@ async def test_card_numbers_and_cvvs_are_nowhere(tmp_path: Path):
     print(f"canary seed {seed}")  # noqa: T201  # what a failure is reproduced by
     cards: list[Card] = []
     heard: list[bytes] = []
+    tokens: list[str] = []
     kept: dict[str, bytes] = {}
     rng = random.Random(seed)
 
     for life in ("first", "second"):
         with serving(tmp_path, *FLAGS, **DEBUG) as server:
-            await one_life(server, (rng, cards, heard))
+            await one_life(server, (rng, cards, heard, tokens))
             server.process.kill()
             server.process.wait()
             kept |= {f"{life}: {name}": text for name, text in files_of(tmp_path).items()}
@@ -225,6 +260,14 @@ async def test_card_numbers_and_cvvs_are_nowhere(tmp_path: Path):
     assert len(kept[f"first: {tmp_path / 'log'}"]) > 1_000
     found = leaks(cards, places)
     assert found == []
+    assert len(tokens) == 6
+    assert [place for token in tokens for place, text in places.items() if shows(token, text)] == []
+
+
+def shows(token: str, text: bytes) -> bool:
+    """Whether a token stands in a text, as it is or spelt for a machine."""
+    plain = token.encode()
+    return any(form in text for form in (plain, plain.hex().encode(), base64.b64encode(plain)))
 
 
 @pytest.mark.parametrize("how", ["digits", "base64", "hex", "sha256", "wal", "cvv", "part"])

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +23,7 @@ from live_gateway import (
     signed,
     visiting,
 )
+from receiver_rig import receiver
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,10 @@ async def drive_every_route(live: Live) -> dict[tuple[str, str], Answer]:
     await do("POST", f"{desk}/{{paymentID}}/not-charged", reason, id=slow["id"], key=OPERATOR)
     await do("POST", f"{desk}/{{paymentID}}/seen", note, id=slow["id"], key=OPERATOR)
     await do("GET", "/api/providers")
+    await do("GET", "/api/providers/{providerID}/return", id="sandbox", key=None)
     await do("POST", "/api/providers/{providerID}", {}, id="sandbox", key=OPERATOR)
+    await do("PATCH", "/api/providers/{providerID}", {"weight": 2}, id="sandbox", key=OPERATOR)
+    await do("POST", "/api/webhook-replays", {"dryRun": True}, key=OPERATOR)
     for number, route in enumerate(WEBHOOK_ROUTES):
         body = event("payment.settled", "ch_nobody")
         headers = signed(body, event_id=f"msg_route_{number}")
@@ -117,7 +121,30 @@ async def drive_every_route(live: Live) -> dict[tuple[str, str], Answer]:
     for path in ("/healthz", "/readyz", "/openapi.json"):
         await do("GET", path, key=None)
     await do("GET", "/metrics", key=METRICS)
+    await drive_notices(live, do)
     return answers
+
+
+async def drive_notices(live: Live, do: Callable[..., Awaitable[Answer]]) -> None:
+    """Use each route about webhooks to merchants, with a receiver that takes them."""
+    endpoints = "/api/webhook-endpoints"
+    one = f"{endpoints}/{{endpointID}}"
+    await do("GET", "/api/events")
+    async with receiver() as shop:
+        made = await do("POST", endpoints, {"url": shop.url})
+        endpoint = made.body["endpoint"]["id"]
+        await do("GET", endpoints)
+        await do("GET", one, id=endpoint)
+        await do("PATCH", one, {"description": "The shop."}, id=endpoint)
+        await do("POST", f"{one}/rotate-secret", id=endpoint)
+        sent = await do("POST", f"{one}/test", id=endpoint)
+        await live.until(
+            lambda: do("GET", f"{one}/deliveries", id=endpoint),
+            lambda seen: [each["status"] for each in seen.body["data"]] == ["delivered"],
+        )
+        again = f"{endpoint}/deliveries/{sent.body['id']}"
+        await do("POST", f"{one}/deliveries/{{deliveryID}}/replay", id=again)
+        await do("DELETE", one, id=endpoint)
 
 
 async def test_a_payment_has_every_field_that_the_contract_names_and_no_card_data(live: Live):

@@ -7,7 +7,8 @@ import msgspec
 from bank_rig import AMOUNT, MERCHANT, BankRig, bank_rig
 
 from paygate_actors.card import SealedCard
-from paygate_actors.messages import CardMethod, PaymentReply, ProcessPayment, Refusal
+from paygate_actors.messages import PaymentReply, ProcessPayment, Refusal
+from paygate_actors.payment_methods import CardMethod
 
 
 def wait_for_the_last_second(rig: BankRig) -> CardMethod:

@@ -58,7 +58,7 @@ async def test_a_webhook_that_finds_no_payment_is_kept_counted_and_alerted(tmp_p
         amount=Money(100, "USD"),
     )
     async with bank_rig(tmp_path) as rig:
-        await rig.gateway.inbox.take("bank", event)
+        await rig.gateway.inbox.take("bank", (event,))
         await rig.until(lambda: rig.gauge("paygate_webhooks_parked") == 1)
 
         with capture_logs() as logs:
@@ -88,7 +88,7 @@ async def test_a_parked_webhook_is_applied_after_a_restart_when_its_payment_appe
             parent_txn_id=f"ch_{key}",
             amount=Money(100, "USD"),
         )
-        await rig.gateway.inbox.take("bank", event)
+        await rig.gateway.inbox.take("bank", (event,))
         await rig.until(lambda: rig.gauge("paygate_webhooks_parked") == 1)
         await rig.crash()
         rig.bank.says["find"] = done

@@ -20,7 +20,7 @@ async def reported(rig: BankRig, key: str, *, minor: int | None) -> None:
         amount=None if minor is None else Money(minor, "USD"),
         at_us=rig.clock.now_us(),
     )
-    assert await rig.gateway.inbox.take("bank", event) is None
+    assert await rig.gateway.inbox.take("bank", (event,)) == 1
 
 
 def found(minor: int) -> Approved:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from paygate_actors import charging, facts, operating, payment_core
+from paygate_actors import charging, facts, operating, payment, payment_core
 from paygate_actors.draft import Context, Draft
 from paygate_actors.inbox import Inbox, Stored
-from paygate_actors.outcomes import Approved, Declined, Outcome, Unknown
+from paygate_actors.outcomes import Approved, Declined, Outcome, Prepared, Unknown
 from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import Answered, Perform, ProviderPool
 from paygate_actors.projection import INBOX
@@ -53,7 +53,7 @@ def new_provider_key_on_retry(patch: pytest.MonkeyPatch) -> None:
     known = ProviderPool._call
     sent: set[str] = set()
 
-    async def call(self: Any, job: Any) -> Outcome:
+    async def call(self: Any, job: Any) -> Outcome | Prepared:
         if isinstance(job, Perform):
             again = job.key in sent
             sent.add(job.key)
@@ -102,9 +102,9 @@ def webhook_moves_a_payment_backwards(patch: pytest.MonkeyPatch) -> None:
 def deduplication_recorded_after_the_effect(patch: pytest.MonkeyPatch) -> None:
     known = operating._replay
 
-    def late(payment: Any, key: Any, type_: Any, asked: Any, ctx: Context) -> Any:
-        settled = tuple(txn for txn in payment.txns if txn.status != "pending")
-        return known(replace(payment, txns=settled), key, type_, asked, ctx)
+    def late(subject: Any, key: Any, type_: Any, asked: Any, ctx: Context) -> Any:
+        settled = tuple(txn for txn in subject.txns if txn.status != "pending")
+        return known(replace(subject, txns=settled), key, type_, asked, ctx)
 
     patch.setattr(operating, "_replay", late)
 
@@ -168,7 +168,7 @@ def audit_outside_the_transaction(patch: pytest.MonkeyPatch) -> None:
 
 
 def recovery_re_sends_without_asking(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Pursuit, "next_step", lambda self, call: "send")
+    patch.setattr(Pursuit, "next_step", lambda self, call, can, *, now_us: "send")
 
 
 def time_out_reported_as_failed(patch: pytest.MonkeyPatch) -> None:
@@ -215,6 +215,34 @@ def late_success_on_a_cancelled_payment_dropped(patch: pytest.MonkeyPatch) -> No
     patch.setattr(charging, "_approved", approved)
 
 
+def confirm_before_the_id_is_journalled(patch: pytest.MonkeyPatch) -> None:
+    known = PaymentActor.box_table[Answered]
+
+    def eager(actor: Any, message: Answered) -> object:
+        call = actor.payment.call(message.key)
+        made = message.outcome
+        if isinstance(made, Prepared) and call is not None and call.unprepared and actor._pursuer:
+            named = replace(call, prepared_id=made.provider_txn_id)
+            actor._pursuer._send(actor.payment, named, actor._pursuer._pursuits[call.key])
+        return known(actor, message)
+
+    patch.setitem(PaymentActor.box_table, Answered, eager)
+
+
+def failover_although_it_could_still_be_confirmed(patch: pytest.MonkeyPatch) -> None:
+    def given_up(draft: Draft, call: Call, ctx: Context) -> None:
+        charging.charge_said(draft, call, charging.NOT_CONFIRMED, ctx)
+
+    patch.setattr(payment, "give_up", given_up)
+
+
+def sent_again_without_a_key(patch: pytest.MonkeyPatch) -> None:
+    def may_send(self: Pursuit, call: Call, can: Any, *, now_us: int) -> bool:
+        return call.state == "open" and not self.arrived
+
+    patch.setattr(Pursuit, "may_send", may_send)
+
+
 BUGS: tuple[Patch, ...] = (
     acknowledge_before_the_sync,
     new_provider_key_on_retry,
@@ -232,6 +260,9 @@ BUGS: tuple[Patch, ...] = (
     parked_webhook_forgotten,
     not_found_taken_for_not_charged,
     late_success_on_a_cancelled_payment_dropped,
+    confirm_before_the_id_is_journalled,
+    failover_although_it_could_still_be_confirmed,
+    sent_again_without_a_key,
 )
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from paygate_actors.payment import PaymentActor
 from paygate_actors.simulation.faults import FAULTS, Options, options_of
+from paygate_actors.simulation.result import Result
 from paygate_actors.simulation.sweep import Totals, live, sweep
-from paygate_actors.simulation.world import Result
 from paygate_http.__main__ import main
 from paygate_http.process import Exit
 from paygate_http.simulated_door import EdgeDoors
@@ -132,7 +132,7 @@ def test_a_world_without_an_edge_keeps_its_promises_too():
 
 
 def test_what_is_spoilt_and_forged_is_refused_in_a_world_with_an_edge():
-    result = lived(options_of(12, faults=("request_spoilt", "webhook_forged")))
+    result = lived(options_of(18, faults=("request_spoilt", "webhook_forged")))
 
     assert result.breach is None
     assert set(result.faults) == {"request_spoilt", "webhook_forged"}

@@ -12,11 +12,15 @@ from typing import Final, Literal, Protocol
 from msgspec import Struct
 
 from paygate_actors.card import SealedCard
+from paygate_actors.credentials import InitiationReason, Initiator, StepUp
 from paygate_actors.money import Money
-from paygate_actors.outcomes import Outcome, Preparation, Unknown
+from paygate_actors.outcomes import Authentication, Outcome, Preparation, Unknown
 
 # Signed 64 bits are what the stores hold.
 MINOR_MAX: Final = 2**63 - 1
+
+# A notification of the industry carries one event; Adyen's carries some, never near this.
+EVENTS_A_BODY_MAX: Final = 100
 
 Operation = Literal["prepare", "charge", "authorize", "capture", "void", "refund"]
 
@@ -27,6 +31,14 @@ class SignatureInvalid(Exception):
 
 class BodyInvalid(Exception):
     """The webhook is signed, but its body is not what the provider's documents promise."""
+
+
+class AnotherAccount(BodyInvalid):
+    """The webhook is signed and readable, but speaks of an account that is not this one."""
+
+
+class KeysUnavailable(Exception):
+    """What the signature has to be checked with could not be fetched: it may be there later."""
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
@@ -44,12 +56,22 @@ class Instrument(Struct, frozen=True, kw_only=True):
     wallet_id: str | None = None
     provider_token: str | None = None
 
+    def __repr__(self) -> str:
+        # Whoever has the token may charge it.
+        return "<instrument>"
+
 
 class ChargeCall(Struct, frozen=True, kw_only=True):
     """Take the money at once (`capture`) or only hold it. `key` is ours, for life.
 
     The adapter sends `key` as the idempotency key and also as the provider's reference.
     `prepared_id` is what `prepare` gave for the same call: the charge then only confirms it.
+
+    `initiator`: who started it; with `merchant` the payer is not there, so nobody can confirm it,
+    and `reason` says why it comes. `store`: the payer agreed that the credential is kept for later
+    payments. `network_txn_id`: the card network's id of the payment that the payer made
+    themselves, which a later one without them refers to. `three_d_secure`: `required` where a rule
+    or the merchant demands that the payer proves who they are.
     """
 
     key: str
@@ -60,6 +82,11 @@ class ChargeCall(Struct, frozen=True, kw_only=True):
     return_url: str | None = None
     customer_ip: str | None = None
     prepared_id: str | None = None
+    initiator: Initiator = "customer"
+    reason: InitiationReason | None = None
+    store: bool = False
+    network_txn_id: str | None = None
+    three_d_secure: StepUp = "automatic"
 
 
 class FollowUpCall(Struct, frozen=True, kw_only=True):
@@ -78,6 +105,7 @@ class ProviderEvent(Struct, frozen=True, kw_only=True):
     `reason` and `retryable` are those of a decline, so that an event that overtakes the
     provider's own answer leads to the same decision.
     `parent_txn_id` is the charge that a refund or dispute belongs to, where the event says so.
+    `network_txn_id` and `authentication` are an approval's, where the event tells them.
     """
 
     event_id: str
@@ -90,6 +118,8 @@ class ProviderEvent(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     retryable: bool = False
     at_us: int = 0
+    network_txn_id: str | None = None
+    authentication: Authentication | None = None
 
 
 class EventPage(Struct, frozen=True, kw_only=True):
@@ -145,7 +175,11 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     `asks_per_s`: how many look-ups a second it takes without complaint, beside the payments.
     `void_window_s`: how long a captured charge can be voided, as a hint; 0: never; None: not said.
     `steps`: 2 for a provider whose object is made before it is confirmed (`TwoStepProvider`).
-    `feeds`: it lists its events (`FeedingProvider`).
+    `feeds`: it lists its events (`FeedingProvider`). `fetch_s`: how often the list is read while
+    something waits for an event.
+    `returns`: payers come back to the gateway's own door (`ReturningProvider`).
+    `fetches_keys`: what verifies its webhooks is fetched first (`KeyFetchingProvider`).
+    `webhook_reply`: the whole body of our 200, where it wants a particular one (plain text).
     `takes_no_cvv`: a card without CVV may be charged, so a charge can be re-sent from the vault.
     `provider_tokens`: it charges what it keeps itself, so no card number need pass through us.
     `currencies`: None for all; `currency_terms` for those with rules of their own, and
@@ -167,6 +201,10 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     find_sees: str = ""
     steps: Literal[1, 2] = 1
     feeds: bool = False
+    fetch_s: float = 60.0
+    fetches_keys: bool = False
+    returns: bool = False
+    webhook_reply: str = ""
     takes_no_cvv: bool = True
     three_d_secure: bool = True
     provider_tokens: bool = False
@@ -236,8 +274,12 @@ class Provider(Protocol):
         """
         ...
 
-    def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
-        """Read a verified webhook. Raises `BodyInvalid`. Unknown event types are no error."""
+    def parse(self, headers: Mapping[str, str], body: bytes) -> tuple[ProviderEvent, ...]:
+        """Read a verified webhook: its events, in its order; none where it has none for us.
+
+        At most `EVENTS_A_BODY_MAX`. All of them are stored, or none. Raises `BodyInvalid`, and
+        `AnotherAccount` if any of them is of one. Unknown event types are no error.
+        """
         ...
 
     def redacted_config(self) -> dict[str, str]:
@@ -279,4 +321,35 @@ class FeedingProvider(Provider, Protocol):
 
     async def events(self, *, since_us: int, cursor: str | None = None) -> EventPage | Unknown:
         """One page of what happened since then (UTC microseconds), as webhooks would have told."""
+        ...
+
+
+class Returned(Struct, frozen=True, kw_only=True):
+    """What a payer brought back, as events, and the merchant's page that they go on to, if any."""
+
+    events: tuple[ProviderEvent, ...] = ()
+    url: str | None = None
+
+
+class ReturningProvider(Provider, Protocol):
+    """A provider that must be told what its payer brings back (`Capabilities.returns`)."""
+
+    async def returned(self, query: Mapping[str, str]) -> Returned:
+        """Tell the provider what stands in the address that its payer came back with.
+
+        Its events are those that a webhook would bring, under the same ids. Raises
+        `SignatureInvalid` where nobody was sent away to come back so; nothing leaves then.
+        """
+        ...
+
+
+class KeyFetchingProvider(Provider, Protocol):
+    """A provider whose signatures need something of its own that it serves (`fetches_keys`)."""
+
+    async def fetch_keys(self, headers: Mapping[str, str]) -> None:
+        """Fetch and keep what `verify` needs for these headers; at once where it is kept already.
+
+        Bounded in time and size. Raises `SignatureInvalid` for headers that can never verify, and
+        `KeysUnavailable` where the fetch failed. `verify` looks at what is kept alone.
+        """
         ...

@@ -27,6 +27,7 @@ from paygate_actors.providers.http_client import (
     HttpClient,
     NotSent,
 )
+from paygate_actors.providers.retry_after import paused
 from paygate_actors.providers.sandbox_wire import (
     Answer,
     Finding,
@@ -103,6 +104,7 @@ class SandboxProvider:
             ask_max_s=5.0,
             asks_per_s=500.0,
             void_window_s=void_window_s,
+            provider_tokens=True,
         )
         self._url = url.rstrip("/")
         self._path = f"/providers/{quote(id, safe='')}"
@@ -111,9 +113,7 @@ class SandboxProvider:
 
     async def charge(self, call: ChargeCall) -> Outcome:
         """Charge or hold; the same call again under the same key does it once."""
-        verb: Verb = "charge" if call.capture else "authorize"
-        exchange = await self._post("charges", call.key, charge_body(call))
-        return _outcome(exchange, lambda body: _read_answer(body, verb=verb, key=call.key))
+        return charge_outcome(await self._post("charges", call.key, charge_body(call)), call)
 
     async def capture(self, call: FollowUpCall) -> Outcome:
         """Capture what was held, in whole or in part; the rest is released."""
@@ -131,26 +131,14 @@ class SandboxProvider:
         """What became of the call with this key. A look-up that fails says nothing: `Unknown`."""
         path = f"{self._path}/operations/{quote(key, safe='')}"
         exchange = await self._client.send("GET", path, deadline_s=DEADLINE_S)
-        match exchange:
-            case Answered(status=200, body=body):
-                return _read(body, lambda body: _read_finding(body, key=key))
-            case Answered(status=status) if status == _NOT_FOUND:
-                return Unknown(reason="not_visible")
-            case Answered(status=status) if status == _TOO_MANY or status >= _SERVER_ERROR:
-                return Unknown(reason="server_error", detail=f"HTTP {status}")
-            case Answered(status=status):
-                return Unknown(reason="garbage", detail=f"HTTP {status}")
-            case NotSent(detail=detail):
-                return Unknown(reason="reset", detail=f"the look-up did not leave: {detail}")
-            case Broken(reason=reason, detail=detail):
-                return Unknown(reason=reason, detail=detail)
+        return finding_outcome(exchange, key)
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_us: int) -> None:
         """Check the Standard Webhooks signature. Raises `SignatureInvalid`."""
         self._signature.check(headers, body, now_us=now_us)
 
-    def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
-        """Read a verified webhook. Raises `BodyInvalid`; unknown event types are no error."""
+    def parse(self, headers: Mapping[str, str], body: bytes) -> tuple[ProviderEvent, ...]:
+        """Read a verified webhook, which is one event. Raises `BodyInvalid`."""
         try:
             event = read_event(body, event_id=headers["webhook-id"], provider_id=self.id)
         except KeyError as error:
@@ -162,7 +150,7 @@ class SandboxProvider:
         if event.event_type == "dispute.closed" and event.dispute_won is None:
             raise BodyInvalid("the closed dispute has no outcome")
         # As the answer would have said, so that an event that overtakes it decides the same.
-        return msgspec.structs.replace(event, retryable=event.reason in _RETRYABLE)
+        return (msgspec.structs.replace(event, retryable=event.reason in _RETRYABLE),)
 
     def redacted_config(self) -> dict[str, str]:
         """The url and the deadline; the webhook secret is nobody's business."""
@@ -192,11 +180,42 @@ class SandboxProvider:
         )
 
 
+def charge_outcome(exchange: Exchange, call: ChargeCall) -> Outcome:
+    """What the exchange of a charge or a hold came to."""
+    verb: Verb = "charge" if call.capture else "authorize"
+    return _outcome(exchange, lambda body: _read_answer(body, verb=verb, key=call.key))
+
+
+def finding_outcome(exchange: Exchange, key: str) -> Outcome:
+    """What the exchange of a look-up came to. One that fails says nothing."""
+    return paused(exchange, _finding(exchange, key))
+
+
+def _finding(exchange: Exchange, key: str) -> Outcome:
+    match exchange:
+        case Answered(status=200, body=body):
+            return _read(body, lambda body: _read_finding(body, key=key))
+        case Answered(status=status) if status == _NOT_FOUND:
+            return Unknown(reason="not_visible")
+        case Answered(status=status) if status == _TOO_MANY or status >= _SERVER_ERROR:
+            return Unknown(reason="server_error", detail=f"HTTP {status}")
+        case Answered(status=status):
+            return Unknown(reason="garbage", detail=f"HTTP {status}")
+        case NotSent(detail=detail):
+            return Unknown(reason="reset", detail=f"the look-up did not leave: {detail}")
+        case Broken(reason=reason, detail=detail):
+            return Unknown(reason=reason, detail=detail)
+
+
 class _Unintelligible(Exception):
     """The answer is well-formed but cannot be an answer to what was asked."""
 
 
 def _outcome(exchange: Exchange, read: Callable[[bytes], Outcome]) -> Outcome:
+    return paused(exchange, _meaning(exchange, read))
+
+
+def _meaning(exchange: Exchange, read: Callable[[bytes], Outcome]) -> Outcome:
     match exchange:
         case NotSent(detail=detail):
             return Declined(code="not_sent", message=detail, retryable=True, conclusive=False)
@@ -232,6 +251,8 @@ def _read_answer(body: bytes, *, verb: Verb, key: str, charge_id: str | None = N
                 provider_txn_id=answer.id,
                 amount=Money(answer.amount_minor, answer.currency),
                 captured=answer.captured,
+                network_txn_id=answer.network_txn_id,
+                authentication=answer.authentication,
             )
         case "pending":
             return _pending(answer, answer.id)
@@ -252,6 +273,8 @@ def _read_finding(body: bytes, *, key: str) -> Outcome:
                 provider_txn_id=txn_id,
                 amount=Money(finding.amount_minor, finding.currency),
                 captured=finding.captured,
+                network_txn_id=finding.network_txn_id,
+                authentication=finding.authentication,
             )
         case "pending":
             return _pending(finding, txn_id)

@@ -7,7 +7,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from paygate_actors.card_checks import looks_like_card_number
+from paygate_actors.credentials import InitiationReason, Initiator, StepUp
 from paygate_actors.money import Money
+from paygate_actors.outcomes import Authentication
 from paygate_actors.providers.base import ChargeCall, FollowUpCall, ProviderEvent
 
 Verb = Literal["charge", "authorize", "capture", "refund", "void"]
@@ -43,6 +45,13 @@ class _WalletBody(_Wire, frozen=True):
     id: str
 
 
+class _TokenBody(_Wire, frozen=True):
+    id: str
+
+    def __repr__(self) -> str:
+        return "<token>"
+
+
 class _ChargeBody(_Wire, frozen=True, kw_only=True, omit_defaults=True):
     amount_minor: int
     currency: str
@@ -50,9 +59,15 @@ class _ChargeBody(_Wire, frozen=True, kw_only=True, omit_defaults=True):
     reference: str
     card: _CardBody | None = None
     wallet: _WalletBody | None = None
+    token: _TokenBody | None = None
     description: str | None = None
     return_url: str | None = field(name="returnURL", default=None)
     customer_ip: str | None = field(name="customerIP", default=None)
+    initiator: Initiator = "customer"
+    reason: InitiationReason | None = None
+    store: bool = False
+    network_txn_id: str | None = field(name="networkTransactionID", default=None)
+    three_d_secure: StepUp = field(name="threeDSecure", default="automatic")
 
 
 class _FollowUpBody(_Wire, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,6 +97,8 @@ class Answer(_Wire, frozen=True, kw_only=True):
     captured: bool = False
     next_action: NextAction | None = None
     expected_by: _Moment | None = None
+    network_txn_id: _Id | None = field(name="networkTransactionID", default=None)
+    authentication: Authentication | None = None
 
 
 class Finding(_Wire, frozen=True, kw_only=True):
@@ -96,6 +113,8 @@ class Finding(_Wire, frozen=True, kw_only=True):
     decline_code: str | None = None
     next_action: NextAction | None = None
     expected_by: _Moment | None = None
+    network_txn_id: _Id | None = field(name="networkTransactionID", default=None)
+    authentication: Authentication | None = None
 
 
 class Trouble(_Wire, frozen=True, kw_only=True):
@@ -153,6 +172,7 @@ def charge_body(call: ChargeCall) -> bytes:
             holder_name=instrument.holder_name,
         )
     wallet = _WalletBody(instrument.wallet_id) if instrument.wallet_id is not None else None
+    token = instrument.provider_token
     return msgspec.json.encode(
         _ChargeBody(
             amount_minor=call.amount.minor,
@@ -161,9 +181,15 @@ def charge_body(call: ChargeCall) -> bytes:
             reference=call.key,
             card=card,
             wallet=wallet,
+            token=_TokenBody(token) if token is not None else None,
             description=call.description,
             return_url=call.return_url,
             customer_ip=call.customer_ip,
+            initiator=call.initiator,
+            reason=call.reason,
+            store=call.store,
+            network_txn_id=call.network_txn_id,
+            three_d_secure=call.three_d_secure,
         )
     )
 

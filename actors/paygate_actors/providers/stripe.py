@@ -27,12 +27,12 @@ from paygate_actors.providers.base import (
     ChargeCall,
     EventPage,
     FollowUpCall,
-    Instrument,
     Operation,
     ProviderEvent,
 )
 from paygate_actors.providers.http_client import CONNECTIONS_MAX, Exchange, HttpClient
 from paygate_actors.providers.stripe_amounts import TERMS, NotRepresentable
+from paygate_actors.providers.stripe_credential import EXPAND, demanded, saved_method
 from paygate_actors.providers.stripe_events import read_event
 from paygate_actors.providers.stripe_lookup import (
     NOT_HERE,
@@ -77,7 +77,6 @@ EVENTS_MAX: Final = 50
 REFUNDS_MAX: Final = 100
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-_METHOD_ID = re.compile(r"(?:pm|card|src)_[A-Za-z0-9_]{1,200}")
 _LIVE_KEY = re.compile(r"[a-z]{2}_live_")
 _VISIBLE = re.compile(r"[!-~]+")
 
@@ -156,16 +155,17 @@ class StripeProvider:
         method = await self._method(call, time_left())
         if not isinstance(method, str):
             return method
-        body = confirm_form(method, return_url=call.return_url or self._return_url)
+        body = confirm_form(method, call, return_url=call.return_url or self._return_url)
         path = f"/v1/payment_intents/{quote(intent_id, safe='')}/confirm"
         exchange = await self._post(path, call.key, body, time_left())
-        return _final(
+        outcome = _final(
             outcome_of(
                 exchange,
                 partial(read_confirmed, key=call.key, intent_id=intent_id),
                 partial(charge_refused, intent_id=intent_id),
             )
         )
+        return demanded(outcome) if call.three_d_secure == "required" else outcome
 
     async def capture(self, call: FollowUpCall) -> Outcome:
         """Capture what was held, in whole or in part; Stripe releases the rest."""
@@ -203,14 +203,14 @@ class StripeProvider:
         """Check the `Stripe-Signature`. Raises `SignatureInvalid`."""
         self._signature.check(headers, body, now_us=now_us)
 
-    def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
-        """Read a verified webhook. Raises `BodyInvalid`, for another account's events too."""
+    def parse(self, headers: Mapping[str, str], body: bytes) -> tuple[ProviderEvent, ...]:
+        """Read a verified webhook, which is one event. Raises `BodyInvalid`, `AnotherAccount`."""
         event = read_event(body, livemode=self._livemode, account=self._account)
         if event.event_type.startswith(("payment.", "refund.", "dispute.")) and not (
             event.provider_txn_id
         ):
             raise BodyInvalid("the event names no object")
-        return event
+        return (event,)
 
     def redacted_config(self) -> dict[str, str]:
         """Where it is, in which mode, which version it speaks; no part of a key."""
@@ -238,9 +238,9 @@ class StripeProvider:
         return outcome
 
     async def _method(self, call: ChargeCall, deadline_s: float) -> str | Outcome:
-        token = _token_of(call.instrument)
-        if token is not None:
-            return token
+        saved = saved_method(call.instrument)
+        if saved is not None:
+            return saved.method
         card = call.instrument.card
         if card is None:
             return _NO_METHOD
@@ -279,7 +279,7 @@ class StripeProvider:
         if named.startswith("re_"):
             path = f"/v1/refunds/{quote(named, safe='')}"
             return found(await self._get(path), partial(read_refund, key=key, refund_id=named))
-        path = f"/v1/payment_intents/{quote(named, safe='')}"
+        path = f"/v1/payment_intents/{quote(named, safe='')}?{urlencode([EXPAND])}"
         outcome = found(await self._get(path), partial(read_itself, key=key, intent_id=named))
         if outcome != NOT_HERE:
             return outcome
@@ -327,13 +327,6 @@ def _countdown(deadline_s: float) -> Callable[[], float]:
     ends = loop.time() + deadline_s
     # With nothing left the next request does not leave, which is said as it is.
     return lambda: max(0.0, ends - loop.time())
-
-
-def _token_of(instrument: Instrument) -> str | None:
-    token = instrument.provider_token or instrument.wallet_id
-    if token is None or _METHOD_ID.fullmatch(token) is None:
-        return None
-    return token
 
 
 def _no_fields(_call: FollowUpCall) -> bytes:

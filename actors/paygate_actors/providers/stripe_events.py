@@ -10,7 +10,7 @@ import msgspec
 
 from paygate_actors.decline_codes import DeclineCode
 from paygate_actors.money import Money
-from paygate_actors.providers.base import BodyInvalid, ProviderEvent
+from paygate_actors.providers.base import AnotherAccount, BodyInvalid, ProviderEvent
 from paygate_actors.providers.stripe_amounts import NotRepresentable, from_stripe
 from paygate_actors.providers.stripe_codes import decline_of
 from paygate_actors.providers.stripe_reading import capture_key_of, key_of
@@ -55,7 +55,7 @@ def read_event(body: bytes, *, livemode: bool, account: str | None) -> ProviderE
         if event.livemode != livemode:
             raise BodyInvalid("the event is of the other mode (live or test)")
         if event.account != account:
-            raise BodyInvalid("the event is another account's")
+            raise AnotherAccount("the event is another account's")
         return _read(event)
     except (ValueError, RecursionError) as error:
         # The name alone: the text of a decoding error may quote what came.

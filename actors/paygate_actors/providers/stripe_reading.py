@@ -21,8 +21,10 @@ from paygate_actors.outcomes import (
 )
 from paygate_actors.providers.base import FollowUpCall, Operation
 from paygate_actors.providers.http_client import Answered, Broken, Exchange, NotSent
+from paygate_actors.providers.retry_after import paused
 from paygate_actors.providers.stripe_amounts import NotRepresentable, from_stripe
 from paygate_actors.providers.stripe_codes import STATE_CODES, decline_of, refusal_of
+from paygate_actors.providers.stripe_credential import told
 from paygate_actors.providers.stripe_wire import (
     CAPTURE_REFERENCE,
     REFERENCE,
@@ -62,6 +64,14 @@ def outcome_of(
     refused: Callable[[Trouble, int], Outcome],
 ) -> Outcome | Prepared:
     """Turn an exchange into an outcome; `read` takes a 200, `refused` an error and its status."""
+    return paused(exchange, _meaning(exchange, read, refused))
+
+
+def _meaning(
+    exchange: Exchange,
+    read: Callable[[bytes], Outcome | Prepared],
+    refused: Callable[[Trouble, int], Outcome],
+) -> Outcome | Prepared:
     match exchange:
         case NotSent(detail=detail):
             return Declined(code="not_sent", message=detail, retryable=True, conclusive=False)
@@ -78,6 +88,10 @@ def outcome_of(
 
 def found(exchange: Exchange, read: Callable[[bytes], Outcome]) -> Outcome:
     """Turn a look-up's exchange into an outcome. A look-up that fails says nothing."""
+    return paused(exchange, _finding(exchange, read))
+
+
+def _finding(exchange: Exchange, read: Callable[[bytes], Outcome]) -> Outcome:
     match exchange:
         case Answered(status=status, body=body) if status == _OK:
             outcome = intelligible(lambda: read(body))
@@ -353,7 +367,14 @@ def _state_code(intent: Intent, operation: Operation) -> str | None:
 
 def _approved(intent: Intent, units: int, *, captured: bool) -> Approved:
     amount: Money = from_stripe(units, intent.currency)
-    return Approved(provider_txn_id=intent.id, amount=amount, captured=captured)
+    credential = told(intent.latest_charge)
+    return Approved(
+        provider_txn_id=intent.id,
+        amount=amount,
+        captured=captured,
+        network_txn_id=credential.network_txn_id,
+        authentication=credential.authentication,
+    )
 
 
 def _action_required(intent: Intent) -> ActionRequired:

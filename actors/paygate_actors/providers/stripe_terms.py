@@ -29,9 +29,12 @@ class Pace(Struct, frozen=True, kw_only=True):
     find_lag_s: float = 60.0
     ask_first_s: float = 5.0
     ask_max_s: float = 300.0
+    fetch_s: float = 60.0
 
 
-SANDBOX_PACE: Final = Pace(deadline_s=2.0, find_lag_s=2.0, ask_first_s=0.5, ask_max_s=5.0)
+SANDBOX_PACE: Final = Pace(
+    deadline_s=2.0, find_lag_s=2.0, ask_first_s=0.5, ask_max_s=5.0, fetch_s=2.0
+)
 """For a sandbox on this machine."""
 
 
@@ -56,6 +59,7 @@ def capabilities_of(pace: Pace) -> Capabilities:
         void_window_s=0.0,
         steps=2,
         feeds=True,
+        fetch_s=pace.fetch_s,
         provider_tokens=True,
         currencies=CURRENCIES,
         currency_terms=TERMS,

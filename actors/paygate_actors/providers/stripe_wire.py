@@ -13,6 +13,12 @@ from msgspec import Meta, Raw, Struct
 
 from paygate_actors.providers.base import ChargeCall, FollowUpCall, Instrument
 from paygate_actors.providers.stripe_amounts import to_stripe
+from paygate_actors.providers.stripe_credential import (
+    EXPAND_FOUND,
+    LatestCharge,
+    credential_fields,
+    saved_method,
+)
 
 REFERENCE = "reference"
 """The metadata field that carries our key of the charge or refund."""
@@ -67,6 +73,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     next_action: NextAction | None = None
     last_payment_error: Trouble | None = None
     cancellation_reason: str | None = None
+    latest_charge: LatestCharge | str | None = None
 
 
 class Refund(Struct, frozen=True, kw_only=True):
@@ -202,6 +209,9 @@ def intent_form(call: ChargeCall) -> bytes:
     ]
     if call.description is not None:
         fields.append(("description", call.description))
+    saved = saved_method(call.instrument)
+    if saved is not None and saved.customer is not None:
+        fields.append(("customer", saved.customer))
     return _encoded(fields)
 
 
@@ -221,10 +231,13 @@ def method_form(instrument: Instrument) -> bytes:
     return _encoded(fields)
 
 
-def confirm_form(method: str, *, return_url: str | None) -> bytes:
+def confirm_form(method: str, call: ChargeCall, *, return_url: str | None) -> bytes:
     """Write a confirmation. A payer who could not come back is not sent away: it declines."""
-    back = ("return_url", return_url) if return_url else ("error_on_requires_action", "true")
-    return _encoded([("payment_method", method), back])
+    fields = [("payment_method", method)]
+    if call.initiator == "customer":
+        back = ("return_url", return_url) if return_url else ("error_on_requires_action", "true")
+        fields.append(back)
+    return _encoded([*fields, *credential_fields(call)])
 
 
 def capture_form(call: FollowUpCall) -> bytes:
@@ -252,7 +265,7 @@ def search_query(key: str) -> str:
     """Write the query for the intent of a charge's or a capture's key."""
     quoted = key.replace("\\", "\\\\").replace("'", "\\'")
     query = " OR ".join(f"metadata['{name}']:'{quoted}'" for name in (REFERENCE, CAPTURE_REFERENCE))
-    return urlencode({"query": query, "limit": "2"})
+    return urlencode([("query", query), ("limit", "2"), EXPAND_FOUND])
 
 
 def _encoded(fields: Iterable[_Field]) -> bytes:

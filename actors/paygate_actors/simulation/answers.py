@@ -13,6 +13,7 @@ from paygate_actors.providers.sandbox_wire import (
     TroubleAnswer,
 )
 from paygate_actors.simulation.books import Charge, Operation
+from paygate_actors.simulation.kinds import PreparedAnswer
 from paygate_engine.simulation import EPOCH_US
 
 _EPOCH: Final = datetime.fromtimestamp(EPOCH_US // 1_000_000, UTC)
@@ -40,6 +41,11 @@ def answer_of(operation: Operation, charge: Charge, *, provider: str) -> tuple[i
             expected_by=_expected_by(operation),
         )
     )
+
+
+def prepared_answer(charge: Charge, key: str) -> tuple[int, bytes]:
+    """Status and body of the first of two steps."""
+    return _OK, msgspec.json.encode(PreparedAnswer(id=charge.id, idempotency_key=key))
 
 
 def finding_of(operation: Operation, charge: Charge, *, provider: str) -> bytes:

@@ -11,7 +11,7 @@ from msgspec import Struct
 Verb = Literal["charge", "authorize", "capture", "void", "refund"]
 OperationStatus = Literal["pending", "requires_action", "succeeded", "failed", "cancelled"]
 ChargeStatus = Literal[
-    "pending", "requires_action", "authorized", "captured", "cancelled", "failed"
+    "prepared", "pending", "requires_action", "authorized", "captured", "cancelled", "failed"
 ]
 
 # As Stripe keeps them.
@@ -19,7 +19,10 @@ KEY_WINDOW_S: Final = 24 * 3_600.0
 
 
 class Charge(Struct, kw_only=True):
-    """Money taken or held. `own_doing`: it was declined, and done by the provider all the same."""
+    """Money taken or held, or an object that nobody has confirmed so far (`prepared`).
+
+    `own_doing`: it was declined, and done by the provider all the same.
+    """
 
     id: str
     key: str
@@ -77,10 +80,19 @@ class Operation(Struct, kw_only=True):
     answer: tuple[int, bytes] = (500, b"")
 
 
+class Preparation(Struct, frozen=True, kw_only=True):
+    """An object that was made under a key of its own, and what that key answers."""
+
+    params: bytes
+    at_s: float
+    answer: tuple[int, bytes]
+
+
 class Books:
-    """One provider's charges and operations."""
+    """One provider's charges and operations; `preparations` by their keys."""
 
     def __init__(self) -> None:
+        self.preparations: dict[str, Preparation] = {}
         self.charges: dict[str, Charge] = {}
         self.operations: list[Operation] = []
         self._newest: dict[str, Operation] = {}
@@ -94,6 +106,10 @@ class Books:
         """The operation that the key stands for; None for a fresh or a forgotten key."""
         found = self._newest.get(key)
         return None if found is None or now_s - found.at_s > KEY_WINDOW_S else found
+
+    def newest(self, key: str) -> Operation | None:
+        """What was asked for under this key, for those who know where to look."""
+        return self._newest.get(key)
 
     def ever(self, key: str) -> bool:
         """Whether anything was ever asked for under this key."""

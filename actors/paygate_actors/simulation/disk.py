@@ -18,7 +18,9 @@ from paygate_engine.stores.base import (
     Conflict,
     Document,
     Event,
+    FeedEnds,
     Item,
+    Posted,
     Query,
     Unit,
     Wake,
@@ -72,6 +74,11 @@ class DiskHandle:
         self._dice = dice
         self._die = die
         self._under_way: tuple[Sequence[Unit], Sequence[Sequence[AuditRow]]] | None = None
+
+    @property
+    def log_bytes(self) -> int:
+        """There is no log."""
+        return 0
 
     async def open(self) -> None:
         """Open it."""
@@ -158,6 +165,28 @@ class DiskHandle:
     async def forget_claims(self, names: Sequence[str]) -> None:
         """Delete claims that bind no more."""
         await self._disk.store.forget_claims(names)
+
+    async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
+        """Posts of a feed behind a number."""
+        await self._reading()
+        return await self._disk.store.read_feed(feed, after_n=after_n, limit=limit)
+
+    async def feed_ends(self, feed: str) -> FeedEnds:
+        """Where a feed begins and ends."""
+        await self._reading()
+        return await self._disk.store.feed_ends(feed)
+
+    async def feeds(self, *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Names of feeds."""
+        return await self._disk.store.feeds(after=after, limit=limit)
+
+    async def forget_posts(self, *, feed: str, before_us: int, limit: int = 1_000) -> int:
+        """Delete a feed's oldest posts."""
+        return await self._disk.store.forget_posts(feed=feed, before_us=before_us, limit=limit)
+
+    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+        """Delete documents with smaller ids."""
+        return await self._disk.store.forget_documents(kind=kind, id_before=id_before, limit=limit)
 
     async def _reading(self) -> None:
         await asyncio.sleep(_READ_S * (1.0 + 4.0 * self._dice.rng.random()))

@@ -16,7 +16,6 @@ from paygate_actors.messages import (
     ApiKey,
     Caller,
     CapturePayment,
-    CardMethod,
     Filters,
     FraudCheck,
     PaymentPage,
@@ -31,6 +30,7 @@ from paygate_actors.messages import (
     SetTransactionStatus,
     TransactionReply,
 )
+from paygate_actors.payment_methods import CardMethod
 from paygate_engine.clock import Clock
 
 Spoil = Literal[

@@ -5,6 +5,8 @@ from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
+from paygate_actors.simulation.kinds import KINDS, Kind
+
 Fault = Literal[
     # between the gateway and a provider
     "not_sent",  # no byte of the request left
@@ -62,6 +64,8 @@ _INTENSITIES: Final = (0.02, 0.05, 0.1, 0.2)
 # Three quiet days cost as much as all that came before: one world in eight rests for longer than
 # any hold, key or window lasts.
 _QUIET_HOURS: Final = (1, 1, 1, 1, 1, 1, 1, 72)
+# All is told in every world, and delivered where somebody listens, which costs a third more.
+_RECEIVERS: Final = 0.1
 CLIENTS_MIN: Final = 5
 CLIENTS_MAX: Final = 50
 HOURS: Final = 72
@@ -71,7 +75,9 @@ class Options(Struct, frozen=True, kw_only=True):
     """Everything that a seed decides before the world begins.
 
     `calm_s`: how long faults happen. `hours`: how long the world may take to come to rest.
-    `quiet_hours`: how long it must stay there.
+    `quiet_hours`: how long it must stay there. `kinds`: what kind of provider each account is.
+    `adapters`: kinds whose real adapters take part, against accounts that speak their language.
+    `receivers`: merchants have webhook endpoints, which are as bad as everything else.
     """
 
     seed: int
@@ -82,6 +88,9 @@ class Options(Struct, frozen=True, kw_only=True):
     hours: float
     quiet_hours: int
     void_window_s: int
+    kinds: tuple[Kind, Kind]
+    adapters: tuple[str, ...] = ()
+    receivers: bool = False
 
 
 def seeded(seed: int, what: str) -> random.Random:
@@ -90,7 +99,12 @@ def seeded(seed: int, what: str) -> random.Random:
 
 
 def options_of(
-    seed: int, *, faults: tuple[Fault, ...] | None = None, hours: float = HOURS
+    seed: int,
+    *,
+    faults: tuple[Fault, ...] | None = None,
+    hours: float = HOURS,
+    kinds: tuple[Kind, Kind] | None = None,
+    adapters: tuple[str, ...] = (),
 ) -> Options:
     """The options of a seed. A random half of the faults can happen, or those that are named."""
     rng = seeded(seed, "options")
@@ -106,7 +120,14 @@ def options_of(
         hours=hours,
         quiet_hours=rng.choice(_QUIET_HOURS),
         void_window_s=rng.choice((60, 3_600, 86_400)),
+        kinds=kinds or _kinds(seeded(seed, "kinds")),
+        adapters=adapters,
+        receivers=seeded(seed, "receivers").random() < _RECEIVERS,
     )
+
+
+def _kinds(rng: random.Random) -> tuple[Kind, Kind]:
+    return rng.choice(KINDS), rng.choice(KINDS)
 
 
 class Dice:
@@ -118,6 +139,11 @@ class Dice:
         self._options = options
         self._enabled = frozenset(options.faults)
         self._healed = False
+
+    @property
+    def healed(self) -> bool:
+        """Whether everything works from now on."""
+        return self._healed
 
     def heal(self) -> None:
         """Let everything work from now on."""

@@ -5,14 +5,14 @@ for a provider and of every effect there, so that it can say at once when money 
 durable intent asked for, or moves twice, or moved for a payment that is over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment, read_transaction
 from paygate_actors.record import Payment, Txn
+from paygate_actors.simulation.accounts import Account
 from paygate_actors.simulation.books import Charge, Operation
-from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.simulation.wishes import NEVER
 from paygate_actors.sums import in_doubt, left_to_refund
@@ -24,6 +24,8 @@ _VERB_OF_PATH = {"captures": "capture", "voids": "void", "refunds": "refund"}
 # A key stands for a day; less what the gateway's clock may be ahead.
 KEY_LIFE_US = 20 * 3_600 * 1_000_000
 _OVER = ("failed", "cancelled")
+# Queues of what merchants are still to be sent begin so.
+OUTBOX = "outbox/"
 # The ids of events that no provider sent begin so.
 FORGED = "evt_forged_"
 # Whole card numbers of the clients: none of them may ever be written.
@@ -43,7 +45,8 @@ class Ledger:
         self.payments: dict[str, Payment] = {}
         self.received: set[str] = set()
         self.done: set[str] = set()
-        self.providers: dict[str, SimulatedProvider] = {}
+        self.outgoing: set[str] = set()
+        self.providers: Mapping[str, Account] = {}
         self.events = 0
         self.newest = ""
         self._trace = trace
@@ -65,8 +68,11 @@ class Ledger:
                 if item.queue == INBOX:
                     self._check_origin(item.id)
                     self.received.add(item.id)
+                elif item.queue.startswith(OUTBOX):
+                    self.outgoing.add(item.id)
             for done in unit.done:
                 self.done.add(done.id)
+                self.outgoing.discard(done.id)
             self._check_audit(unit, rows)
             self._check_secrets(unit)
             for payment_id, before in touched.items():
@@ -244,13 +250,25 @@ class Ledger:
 
     def sent(self, provider: str, path: str, key: str, body: bytes) -> None:
         """A request that may move money leaves: its intent must be durable."""
+        key = key.removesuffix("-prepare")
         self._trace.note(f"a request leaves for {provider}: {path}", about=key, detail=body)
         intent = self._intents.get(key)
-        verb = _VERB_OF_PATH.get(path.rpartition("/")[2])
+        noun, _, named = path.removeprefix(f"/providers/{provider}/").partition("/")
+        verb = _VERB_OF_PATH.get(noun)
         if intent is None or intent.provider != provider or (verb and verb != intent.verb):
             raise Violation("an intent is durable before its call leaves", f"{path} {key}")
         if verb is None and intent.verb not in ("charge", "authorize"):
             raise Violation("a call does what was intended", f"{path} {key}")
+        call = self.payments[self._payment_of[key]].call(key)
+        if noun == "charges" and (call is None or call.prepared_id != (named or None)):
+            raise Violation("what is prepared is durable before it is confirmed", f"{path} {key}")
+
+    def left(self, provider: str, key: str) -> None:
+        """A request under a key of ours leaves, in a language that is not read here."""
+        self._trace.note(f"a request leaves for {provider}", about=key)
+        intent = self._intents.get(key)
+        if intent is None or intent.provider != provider:
+            raise Violation("an intent is durable before its call leaves", f"{provider} {key}")
 
     def effect(self, provider: str, operation: Operation, charge: Charge) -> None:
         """Money moved at a provider."""

@@ -10,9 +10,19 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from paygate_actors.simulation.answers import answer_of, finding_of, trouble
-from paygate_actors.simulation.books import Books, Charge, Operation, Verb, refusal
+from paygate_actors.simulation.answers import answer_of, finding_of, prepared_answer, trouble
+from paygate_actors.simulation.books import (
+    KEY_WINDOW_S,
+    Books,
+    Charge,
+    ChargeStatus,
+    Operation,
+    Preparation,
+    Verb,
+    refusal,
+)
 from paygate_actors.simulation.faults import Dice, Options
+from paygate_actors.simulation.kinds import UNCONFIRMED, Kind, PreparationBody
 from paygate_actors.simulation.settlement import Effect, Settlement, Tell
 from paygate_actors.simulation.tracing import Trace
 from paygate_engine.simulation import VirtualLoop
@@ -48,6 +58,7 @@ class SimulatedProvider:
         tell: Tell,
     ) -> None:
         self.id = id
+        self.kind: Kind = options.kinds[0 if first else 1]
         self.books = Books()
         self._first = first
         self._loop = loop
@@ -69,6 +80,11 @@ class SimulatedProvider:
         self._made = 0
 
     @property
+    def blind(self) -> bool:
+        """Whether nobody can look at what it did."""
+        return self.kind == "blind"
+
+    @property
     def under_way(self) -> int:
         """How many things it will still do by itself, holds that run out left aside."""
         return self._settlement.under_way
@@ -78,19 +94,24 @@ class SimulatedProvider:
         if self._is_down():
             return None
         if body is None:
-            return self._find(path.rpartition("/")[2])
+            return self._find(path)
         if self._dice.strikes("too_many_requests"):
             return 429, trouble("too_many_requests")
         if self._dice.strikes("server_error"):
             return 500, trouble("api_error")
-        known = self.books.remembered(key, self._now_s())
+        known = None if self.kind == "keyless" else self.books.remembered(key, self._now_s())
         if known is not None:
             if known.params != body:
                 return 400, trouble("idempotency_error")
             return known.answer
         asked = cast("dict[str, Any]", msgspec.json.decode(body))
-        if path.endswith("/charges"):
-            return self._charge(key, body, asked)
+        noun, _, named = path.removeprefix(f"/providers/{self.id}/").partition("/")
+        if noun == "preparations":
+            return self._prepare(key, body)
+        if noun == "charges":
+            return (
+                self._confirm(named, key, body, asked) if named else self._charge(key, body, asked)
+            )
         verb = cast("Verb", path.rpartition("/")[2].removesuffix("s"))
         return self._follow_up(verb, key, body, asked)
 
@@ -100,25 +121,67 @@ class SimulatedProvider:
             self._trace.note(f"{self.id} is down for a while")
         return self._dice.enabled("outage") and self._now_s() < self._down_until_s
 
-    def _find(self, key: str) -> Reply:
+    def _find(self, path: str) -> Reply:
         if self._dice.strikes("find_fails"):
             return 500, trouble("api_error")
-        found = self.books.visible(key, self._now_s())
+        key = path.rpartition("/")[2]
+        _, _, named = path.rpartition("/operations/")[0].rpartition("/objects/")
+        # Who names the object reads it itself; an index of keys lags.
+        found = self.books.newest(key) if named else self.books.visible(key, self._now_s())
         if found is None:
-            return 404, trouble("not_found")
+            return 404, trouble(self._standing(named, key))
         charge = self.books.charges[found.charge_id]
         return 200, finding_of(found, charge, provider=self.id)
 
-    def _charge(self, key: str, body: bytes, asked: dict[str, Any]) -> Reply:
-        asked_minor = int(asked["amountMinor"])
+    def _standing(self, named: str, key: str) -> str:
+        charge = self.books.charges.get(named)
+        if charge is None or charge.key != key or charge.busy:
+            return "not_found"
+        if charge.status == "cancelled":
+            return "charge_cancelled"
+        return UNCONFIRMED if charge.status == "prepared" else "not_found"
+
+    def _prepare(self, key: str, body: bytes) -> Reply:
+        known = self.books.preparations.get(key)
+        if known is not None and self._now_s() - known.at_s <= KEY_WINDOW_S:
+            return known.answer if known.params == body else (400, trouble("idempotency_error"))
+        asked = msgspec.json.decode(body, type=PreparationBody)
+        charge = self._new_charge(asked.reference, asked.amount_minor, asked.currency, "prepared")
+        answer = prepared_answer(charge, key)
+        self.books.preparations[key] = Preparation(params=body, at_s=self._now_s(), answer=answer)
+        return answer
+
+    def _confirm(self, named: str, key: str, body: bytes, asked: dict[str, Any]) -> Reply:
+        charge = self.books.charges.get(named)
+        if charge is None or charge.key != key:
+            return 404, trouble("not_found")
+        if charge.status == "cancelled":
+            return 402, trouble("cancelled", charge.id)
+        if charge.busy or charge.status != "prepared":
+            return 409, trouble("operation_pending")
+        charge.status = "pending"
+        return self._charge(key, body, asked, charge)
+
+    def _new_charge(
+        self, key: str, amount_minor: int, currency: str, status: ChargeStatus
+    ) -> Charge:
         charge = Charge(
             id=self._new_id("ch"),
             key=key,
-            amount_minor=self._twisted(asked_minor),
-            currency=asked["currency"],
-            status="pending",
+            amount_minor=amount_minor,
+            currency=currency,
+            status=status,
         )
         self.books.charges[charge.id] = charge
+        return charge
+
+    def _charge(
+        self, key: str, body: bytes, asked: dict[str, Any], charge: Charge | None = None
+    ) -> Reply:
+        asked_minor = int(asked["amountMinor"])
+        if charge is None:
+            charge = self._new_charge(key, asked_minor, asked["currency"], "pending")
+        charge.amount_minor = self._twisted(asked_minor)
         verb: Verb = "charge" if asked["capture"] else "authorize"
         operation = self._open(verb, key, body, charge, charge.id, charge.amount_minor)
         operation.as_asked = charge.amount_minor == asked_minor

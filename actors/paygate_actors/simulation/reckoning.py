@@ -12,11 +12,10 @@ from paygate_actors.evolving import evolve
 from paygate_actors.inbox import read_stored
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment
 from paygate_actors.record import Call, Payment
+from paygate_actors.simulation.accounts import Account, News
 from paygate_actors.simulation.books import Charge
 from paygate_actors.simulation.clients import Promise
 from paygate_actors.simulation.ledger import Ledger
-from paygate_actors.simulation.notices import Notices
-from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_actors.simulation.tracing import Violation
 from paygate_actors.sums import disputed
 from paygate_actors.views import payment_view
@@ -24,7 +23,7 @@ from paygate_engine import chain
 from paygate_engine.stores.base import PAGE_MAX, Item, Query
 from paygate_engine.stores.memory import MemoryStore
 
-Providers = Mapping[str, SimulatedProvider]
+Providers = Mapping[str, Account]
 
 # What a person is told of, and need not decide: nothing else may rest on it.
 _TOLD: Final = frozenset(
@@ -76,9 +75,7 @@ async def check_promises(store: MemoryStore, ledger: Ledger, promises: Iterable[
     return count
 
 
-async def check_webhooks(
-    store: MemoryStore, ledger: Ledger, notices: Mapping[str, Notices]
-) -> None:
+async def check_webhooks(store: MemoryStore, ledger: Ledger, notices: Mapping[str, News]) -> None:
     """Each acknowledged webhook was kept, and applied. Raises `Violation`."""
     for each in notices.values():
         lost = each.acknowledged - ledger.received
@@ -101,7 +98,8 @@ def open_still(payment: Payment, providers: Providers) -> str | None:
     """What is open on the payment; None for one that is at rest, or waits for a person.
 
     A hold that its merchant may capture is at rest. So is what an operator has said the end of,
-    as long as its provider has never heard of it.
+    as long as its provider has never heard of it, or cannot be asked: whoever insists there has the
+    last word until a webhook says otherwise.
     """
     if any(concern.code not in _TOLD for concern in payment.concerns):
         return None
@@ -137,7 +135,7 @@ def may_still_move(payment: Payment, providers: Providers) -> bool:
 
 def _knows(providers: Providers, call: Call) -> bool:
     provider = providers.get(call.provider)
-    return provider is not None and provider.books.ever(call.key)
+    return provider is not None and not provider.blind and provider.books.ever(call.key)
 
 
 def check_rest(payment: Payment, providers: Providers) -> None:

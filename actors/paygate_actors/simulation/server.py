@@ -13,16 +13,20 @@ import msgspec
 from paygate_actors.config import Config, Fraud, ProviderConfig, Sandbox, Vault
 from paygate_actors.gateway import Gateway
 from paygate_actors.providers.base import Provider
-from paygate_actors.providers.sandbox import SandboxProvider
+from paygate_actors.simulation.accounts import Players
 from paygate_actors.simulation.disk import Disk, DiskHandle
 from paygate_actors.simulation.doors import Door, Doors, Heard, Wish
 from paygate_actors.simulation.faults import Dice, Options, seeded
+from paygate_actors.simulation.kinds import adapter_of
 from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.notices import SECRET
 from paygate_actors.simulation.provider import SimulatedProvider
+from paygate_actors.simulation.receivers import Receivers
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.simulation.wire import Sent, SimulatedWire
 from paygate_actors.simulation.wishes import LARGE_MINOR
+from paygate_actors.vault import Vault as OpenVault
+from paygate_actors.webhooks_out import WayOut
 from paygate_engine.simulation import (
     Killed,
     Process,
@@ -48,6 +52,12 @@ CONFIG: Final = Config(
 )
 
 
+def vault_of_worlds() -> OpenVault:
+    """The vault that every world's gateway has, to put something into it before the first life."""
+    keys = [("simulated", base64.b64decode(_VAULT_KEY))]
+    return OpenVault(keys, base64.b64decode(_HASH_KEY), random=seeded(0, "vault").randbytes)
+
+
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What is outside of the process and lives on."""
 
@@ -61,6 +71,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     doors: Doors
     links: dict[str, Link]
     providers: dict[str, SimulatedProvider]
+    players: Players | None
+    receivers: Receivers
     sent: Sent
 
 
@@ -123,7 +135,7 @@ class Server:
         def system(**known: Any) -> SimulatedSystem:
             return SimulatedSystem(order=order, watch=self._watch, **known)
 
-        config = world.doors.config(CONFIG)
+        config = world.doors.config(self._config())
         self._gateway = gateway = await Gateway.start(
             config,
             loop=world.loop,
@@ -131,23 +143,32 @@ class Server:
             clock=world.clock,
             rng=seeded(seed, f"ids in life {self._life}"),
             store=self.handle,
-            adapters={name: self._adapter(name) for name in PROVIDERS},
+            adapters={each.id: self._adapter(each.id) for each in config.providers},
             system=system,
             threads=False,
+            way_out=WayOut(sender=world.receivers),
         )
         self._door = world.doors.open(gateway.front, config, world.clock)
         await gateway.recover()
+
+    def _config(self) -> Config:
+        players = self._world.players
+        if players is None:
+            return CONFIG
+        return msgspec.structs.replace(CONFIG, providers=(*players.configs(), *CONFIG.providers))
 
     def _watch(self, key: str, message: object) -> None:
         self._world.trace.delivered(key, type(message).__name__)
 
     def _adapter(self, name: str) -> Provider:
         world = self._world
-        adapter = SandboxProvider(
+        if world.players is not None and name in world.players.names:
+            return world.players.adapter(name)
+        return adapter_of(
+            world.providers[name].kind,
             id=name,
-            name=name,
-            url="http://simulated.invalid",
             webhook_secret=SECRET,
+            ask_max_s=ASK_S_MAX,
             client=SimulatedWire(
                 world.providers[name],
                 loop=world.loop,
@@ -157,5 +178,3 @@ class Server:
                 sent=world.sent,
             ),
         )
-        adapter.capabilities = msgspec.structs.replace(adapter.capabilities, ask_max_s=ASK_S_MAX)
-        return adapter

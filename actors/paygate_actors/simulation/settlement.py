@@ -150,8 +150,9 @@ class Settlement:
                 charge.refunded_minor += operation.amount_minor
                 return "refund.succeeded"
             case "void":
+                if charge.status != "prepared":
+                    self._origin(charge).status = "cancelled"
                 charge.status = "cancelled"
-                self._origin(charge).status = "cancelled"
                 return "payment.cancelled"
 
     def _confirmed(self, operation: Operation, charge: Charge, code: str | None) -> None:

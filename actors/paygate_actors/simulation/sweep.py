@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -11,9 +11,11 @@ from multiprocessing import get_context
 import structlog
 from msgspec import Struct
 
+from paygate_actors.simulation.accounts import Players
 from paygate_actors.simulation.doors import Doors, FrontDoors
 from paygate_actors.simulation.faults import Fault, Options
-from paygate_actors.simulation.world import Result, World
+from paygate_actors.simulation.result import Result
+from paygate_actors.simulation.world import World
 
 # Handed to a worker at a time: enough that handing over costs nothing, few enough for the bar.
 _CHUNK = 4
@@ -47,19 +49,28 @@ def live(
     options: Options,
     *,
     doors: type[Doors] = FrontDoors,
+    players: Callable[[tuple[str, ...]], Players] | None = None,
     story_of: str | None = None,
 ) -> Result:
-    """Live one world in silence; its story is kept if it is asked for (a payment, or `first`)."""
+    """Live one world in silence; its story is kept if it is asked for (a payment, or `first`).
+
+    `players` makes those who play the accounts of `options.adapters`.
+    """
+    played = players(options.adapters) if players is not None and options.adapters else None
     with _silence():
-        world = World(options, doors=doors(), keep_story=story_of is not None)
+        world = World(options, doors=doors(), players=played, keep_story=story_of is not None)
         return world.run(story_of=story_of)
 
 
 def sweep(
-    worlds: Iterable[Options], *, doors: type[Doors] = FrontDoors, jobs: int = 1
+    worlds: Iterable[Options],
+    *,
+    doors: type[Doors] = FrontDoors,
+    players: Callable[[tuple[str, ...]], Players] | None = None,
+    jobs: int = 1,
 ) -> Iterator[Result]:
     """Live all of them, in the order in which they are given."""
-    one = partial(live, doors=doors)
+    one = partial(live, doors=doors, players=players)
     if jobs == 1:
         yield from map(one, worlds)
         return

@@ -7,7 +7,10 @@ has left goes its way whatever becomes of the process that sent it.
 import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from functools import partial
 from typing import Final
+
+from msgspec import Struct
 
 from paygate_actors.providers.http_client import (
     Answered,
@@ -18,7 +21,7 @@ from paygate_actors.providers.http_client import (
 )
 from paygate_actors.simulation.faults import Dice
 from paygate_actors.simulation.links import Link
-from paygate_actors.simulation.provider import Reply, SimulatedProvider
+from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_engine.simulation import VirtualLoop
 
 # A round trip on a good day.
@@ -31,28 +34,53 @@ _TOO_MANY: Final = 429
 Sent = Callable[[str, str, str, bytes], None]
 
 
-class SimulatedWire(HttpClient):
-    """Connections to one provider over `link`; `sent(provider, path, key, body)` hears of each."""
+class Request(Struct, frozen=True, kw_only=True):
+    """One request on its way. `key` is that of the sandbox's own protocol, where it has one."""
 
-    def __init__(
-        self,
-        provider: SimulatedProvider,
-        *,
-        loop: VirtualLoop,
-        outside: Context,
-        dice: Dice,
-        link: Link,
-        sent: Sent,
-    ) -> None:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+    @property
+    def key(self) -> str:
+        """The idempotency key; empty for a look-up."""
+        return self.headers.get("Idempotency-Key", "")
+
+    @property
+    def moves(self) -> bool:
+        """Whether it may change something there."""
+        return self.body is not None
+
+
+# What a provider answers; None: nothing at all.
+Heard = Answered | None
+
+
+class FaultyWire(HttpClient):
+    """Connections to one provider over `link`. Who is at the other end, heirs say."""
+
+    def __init__(self, *, loop: VirtualLoop, outside: Context, dice: Dice, link: Link) -> None:
         super().__init__("http://simulated.invalid")
-        self._provider = provider
         self._link = link
         self._loop = loop
         self._dice = dice
-        self._sent = sent
-        self._last_reply: Reply | None = None
+        self._last: Answered | None = None
         # Made outside of the process: what is on its way lives on when that is killed.
         self._outside = outside
+
+    @property
+    def may_double(self) -> bool:
+        """Whether somebody on the way may repeat a request; without a key that is done twice."""
+        return True
+
+    def leaves(self, request: Request) -> None:
+        """Look at a request that leaves the process. Raises nothing."""
+        raise NotImplementedError
+
+    def reach(self, request: Request, heard: Callable[[Heard], None]) -> None:
+        """Let the provider act on it, and hand its answer over; now or later."""
+        raise NotImplementedError
 
     async def send(
         self,
@@ -66,11 +94,10 @@ class SimulatedWire(HttpClient):
         """Send one request; what comes back, or how far it got."""
         if self._dice.strikes("not_sent"):
             return NotSent(detail="simulated")
-        key = (headers or {}).get("Idempotency-Key", "")
-        if body is not None:
-            self._sent(self._provider.id, path, key, body)
+        request = Request(method=method, path=path, headers=headers or {}, body=body)
+        self.leaves(request)
         reply: asyncio.Future[Exchange] = self._loop.create_future()
-        self._depart(path, key, body, reply)
+        self._depart(request, reply)
         try:
             async with asyncio.timeout(deadline_s):
                 return await reply
@@ -80,64 +107,96 @@ class SimulatedWire(HttpClient):
     async def close(self) -> None:
         """Nothing to give back."""
 
-    def _depart(
-        self, path: str, key: str, body: bytes | None, reply: "asyncio.Future[Exchange]"
-    ) -> None:
+    def _depart(self, request: Request, reply: "asyncio.Future[Exchange]") -> None:
         dice = self._dice
         if dice.strikes("request_lost"):
             self._answer(reply, Broken(reason="reset", detail="simulated"))
             return
-        late = body is not None and dice.strikes("request_late")
+        late = request.moves and dice.strikes("request_late")
         delay_s = dice.between(*(_LATE_S if late else _LATENCY_S)) / 2
         again_s: float | None = None
-        if body is not None and dice.strikes("request_doubled"):
+        if request.moves and self.may_double and dice.strikes("request_doubled"):
             again_s = dice.between(0.0, 5.0)
-        self._later(delay_s, self._link.carry, self._arrive, path, key, body, reply, again_s)
+        self._later(delay_s, self._link.carry, self._arrive, request, reply, again_s)
 
     def _arrive(
-        self,
-        path: str,
-        key: str,
-        body: bytes | None,
-        reply: "asyncio.Future[Exchange]",
-        again_s: float | None = None,
+        self, request: Request, reply: "asyncio.Future[Exchange]", again_s: float | None = None
     ) -> None:
-        said = self._provider.receive(path, key, body)
+        self.reach(request, partial(self._go_back, request, reply, again_s))
+
+    def _go_back(
+        self,
+        request: Request,
+        reply: "asyncio.Future[Exchange]",
+        again_s: float | None,
+        said: Heard,
+    ) -> None:
         if again_s is not None:
             # A proxy repeats the request. What it repeats after a refusal, it answers by the
             # second answer: a gateway that hears "not looked at" may believe it.
-            refused = said is not None and said[0] == _TOO_MANY
+            refused = said is not None and said.status == _TOO_MANY
             heard = reply if refused else self._loop.create_future()
-            self._later(again_s, self._arrive, path, key, body, heard)
+            self._later(again_s, self._arrive, request, heard)
             if refused:
                 return
         if said is None:
             return
         dice = self._dice
-        swapped = self._last_reply
-        if said[0] == _DONE:
+        swapped = self._last
+        if said.status == _DONE:
             # A refusal names no key, so nobody could tell that it is not theirs.
-            self._last_reply = said
+            self._last = said
         if dice.strikes("reply_lost"):
             if dice.rng.random() < 0.5:  # noqa: PLR2004 - a reset, or silence until the deadline
                 self._answer(reply, Broken(reason="reset", detail="simulated"))
             return
         if dice.strikes("reply_garbage"):
-            said = 200, b'\x00\xff{"status": "succ<html>'
+            said = Answered(status=200, body=b'\x00\xff{"status": "succ<html>')
         elif swapped is not None and dice.strikes("reply_swapped"):
             said = swapped
         delay_s = dice.between(*_LATENCY_S) / 2
         if dice.strikes("reply_slow"):
             delay_s += dice.between(0.5, 10.0)
-        status, content = said
-        answered = Answered(status=status, body=content)
-        self._later(delay_s, self._link.carry, _complete, reply, answered)
+        self._later(delay_s, self._link.carry, _complete, reply, said)
 
     def _answer(self, reply: "asyncio.Future[Exchange]", exchange: Exchange) -> None:
         self._later(self._dice.between(*_LATENCY_S), _complete, reply, exchange)
 
     def _later(self, delay_s: float, act: Callable[..., None], *args: object) -> None:
         self._loop.call_later(delay_s, act, *args, context=self._outside)
+
+
+class SimulatedWire(FaultyWire):
+    """The way to a `SimulatedProvider`; `sent(provider, path, key, body)` hears of each call."""
+
+    def __init__(
+        self,
+        provider: SimulatedProvider,
+        *,
+        loop: VirtualLoop,
+        outside: Context,
+        dice: Dice,
+        link: Link,
+        sent: Sent,
+    ) -> None:
+        super().__init__(loop=loop, outside=outside, dice=dice, link=link)
+        self._provider = provider
+        self._sent = sent
+
+    @property
+    def may_double(self) -> bool:
+        """Not where there are no keys: no gateway could help it."""
+        return self._provider.kind != "keyless"
+
+    def leaves(self, request: Request) -> None:
+        """Tell of a call that may move money."""
+        if request.body is not None:
+            self._sent(self._provider.id, request.path, request.key, request.body)
+
+    def reach(self, request: Request, heard: Callable[[Heard], None]) -> None:
+        """Ask it; it answers at once."""
+        said = self._provider.receive(request.path, request.key, request.body)
+        heard(None if said is None else Answered(status=said[0], body=said[1]))
 
 
 def _complete(reply: "asyncio.Future[Exchange]", exchange: Exchange) -> None:

@@ -7,15 +7,12 @@ from paygate_actors.card import SealedCard
 from paygate_actors.messages import (
     Caller,
     CapturePayment,
-    CardMethod,
-    Method,
     ProcessPayment,
     RefundPayment,
     ReversePayment,
-    TokenMethod,
-    WalletMethod,
 )
 from paygate_actors.money import Money
+from paygate_actors.payment_methods import CardMethod, Method, TokenMethod, WalletMethod
 from paygate_actors.simulation.doors import Operation
 
 # Over this sum a person has to look first.

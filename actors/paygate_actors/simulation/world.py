@@ -7,26 +7,28 @@ whole (`reckoning`).
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextvars import copy_context
 from typing import Any, Final
 
-from msgspec import Struct
-
+from paygate_actors.merchant_events import encode_event
 from paygate_actors.projection import key_document
 from paygate_actors.simulation import reckoning
+from paygate_actors.simulation.accounts import Account, Ground, News, Players
 from paygate_actors.simulation.clients import Client
 from paygate_actors.simulation.disk import Disk
 from paygate_actors.simulation.doors import OPERATOR, Doors, FrontDoors, Heard, Wish
-from paygate_actors.simulation.faults import Dice, Fault, Options
+from paygate_actors.simulation.faults import Dice, Options
 from paygate_actors.simulation.keeper import Keeper
 from paygate_actors.simulation.ledger import Ledger
 from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.notices import Notices
 from paygate_actors.simulation.people import People
 from paygate_actors.simulation.provider import SimulatedProvider
-from paygate_actors.simulation.server import PROVIDERS, Surroundings
-from paygate_actors.simulation.tracing import Breach, Trace, Violation
+from paygate_actors.simulation.receivers import Receivers, check_told
+from paygate_actors.simulation.result import Result
+from paygate_actors.simulation.server import PROVIDERS, Surroundings, vault_of_worlds
+from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.simulation.wishes import Market
 from paygate_engine.simulation import SimulatedClock, Stalled, VirtualLoop
 from paygate_engine.stores.base import Unit
@@ -37,30 +39,20 @@ LOOK_S: Final = 60.0
 STILL_S: Final = 900.0
 
 
-class Result(Struct, frozen=True, kw_only=True):
-    """How a seed ended."""
-
-    options: Options
-    digest: str
-    steps: int
-    payments: int
-    promises: int
-    flagged: int
-    lives: int
-    virtual_s: float
-    faults: dict[Fault, int]
-    breach: Breach | None = None
-    story: tuple[str, ...] = ()
-
-
 class World:
     """Builds the world of `options`; `run` lives it once.
 
-    Everybody asks the gateway through `doors`; by default through none, at its front.
+    Everybody asks the gateway through `doors`; by default through none, at its front. `players`
+    play accounts beside those of the sandbox's own protocol, and go before them.
     """
 
     def __init__(
-        self, options: Options, *, doors: Doors | None = None, keep_story: bool = False
+        self,
+        options: Options,
+        *,
+        doors: Doors | None = None,
+        players: Players | None = None,
+        keep_story: bool = False,
     ) -> None:
         self.options = options
         self.loop = VirtualLoop()
@@ -74,19 +66,29 @@ class World:
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._woken = asyncio.Event()
         self._outside = copy_context()
+        self._players = players
+        played = () if players is None else players.names
         self._links: dict[str, Link] = {
             name: Link(name, self.loop)
-            for provider in PROVIDERS
+            for provider in (*PROVIDERS, *played)
             for name in (provider, _webhooks_of(provider))
         }
         self.notices = {name: self._notices(name) for name in PROVIDERS}
         self.providers = {
             name: self._provider(name, first=place == 0) for place, name in enumerate(PROVIDERS)
         }
-        self.ledger.providers = self.providers
+        self.accounts: Mapping[str, Account] = self.providers
+        self.news: Mapping[str, News] = self.notices
+        if players is not None:
+            links = {each: (self._links[each], self._links[_webhooks_of(each)]) for each in played}
+            players.furnish(self._ground(), links)
+            self.accounts = {**players.accounts(), **self.providers}
+            self.news = {**players.news(), **self.notices}
+        self.ledger.providers = self.accounts
+        self.clients = self._clients()
+        self.receivers = self._receivers()
         self._keeper = Keeper(self._surroundings(), violate=self.violate)
         self._people = People(self.ledger, ask=self._keeper.ask, dice=self.dice, trace=self.trace)
-        self.clients = self._clients()
 
     def run(self, *, story_of: str | None = None) -> Result:
         """Live it. Never raises a `Violation`: that is in the result."""
@@ -138,8 +140,13 @@ class World:
 
     async def _furnish(self) -> None:
         """Store the keys of everybody who will ask, as an operator has done before."""
+        if self._players is not None:
+            self._players.start()
         callers = dict.fromkeys((OPERATOR, *(client.caller for client in self.clients)))
-        documents = tuple(map(key_document, self._doors.keys(callers)))
+        documents = (
+            *map(key_document, self._doors.keys(callers)),
+            *self.receivers.documents(vault_of_worlds()),
+        )
         await self.disk.store.open()
         await self.disk.store.commit([Unit(documents=documents)], [()])
 
@@ -169,11 +176,13 @@ class World:
                 return
 
     def _busy(self) -> bool:
-        outside = (*self.notices.values(), *self.providers.values())
+        if self.ledger.outgoing:
+            return True
+        outside = (*self.news.values(), *self.accounts.values())
         if any(each.under_way for each in outside):
             return True
         return any(
-            reckoning.open_still(payment, self.providers) is not None
+            reckoning.open_still(payment, self.accounts) is not None
             for payment in self.ledger.payments.values()
         )
 
@@ -193,7 +202,7 @@ class World:
         rested = [
             each
             for each in self.ledger.payments.values()
-            if not reckoning.may_still_move(each, self.providers)
+            if not reckoning.may_still_move(each, self.accounts)
         ]
         await asyncio.sleep(self.options.quiet_hours * 3_600)
         self._keeper.check()
@@ -204,17 +213,18 @@ class World:
                 )
 
     def _told(self) -> int:
-        return sum(each.made for each in self.notices.values())
+        return sum(each.made for each in self.news.values())
 
     async def _reckon(self) -> int:
         store, ledger = self.disk.store, self.ledger
         promises = [promise for client in self.clients for promise in client.promises]
         await reckoning.check_store(store, ledger)
         count = await reckoning.check_promises(store, ledger, promises)
-        await reckoning.check_webhooks(store, ledger, self.notices)
+        await reckoning.check_webhooks(store, ledger, self.news)
+        await check_told(store, ledger.payments, self.receivers, encode_event)
         for payment in ledger.payments.values():
-            reckoning.check_rest(payment, self.providers)
-            reckoning.check_books(payment, self.providers)
+            reckoning.check_rest(payment, self.accounts)
+            reckoning.check_books(payment, self.accounts)
         return count
 
     # ------------------------------------------------------------------ building and ending
@@ -259,7 +269,23 @@ class World:
             doors=self._doors,
             links=self._links,
             providers=self.providers,
+            players=self._players,
+            receivers=self.receivers,
             sent=self._watched(self.ledger.sent),
+        )
+
+    def _ground(self) -> Ground:
+        return Ground(
+            options=self.options,
+            loop=self.loop,
+            clock=self.clock,
+            outside=self._outside,
+            dice=self.dice,
+            trace=self.trace,
+            effect=self._watched(self.ledger.effect),
+            sent=self._watched(self.ledger.left),
+            post=self._ask,
+            spawn=self.spawn,
         )
 
     def _watched(self, check: Any) -> Any:
@@ -281,6 +307,7 @@ class World:
             link=self._links[_webhooks_of(name)],
             post=self._ask,
             spawn=self.spawn,
+            sure=self.options.kinds[PROVIDERS.index(name)] == "blind",
         )
 
     async def _ask(self, wish: Wish) -> Heard:
@@ -292,7 +319,7 @@ class World:
             Client(
                 number,
                 options=self.options,
-                ask=self._keeper.ask,
+                ask=self._ask,
                 spoils=self._doors.parses,
                 market=market,
                 dice=self.dice,
@@ -300,6 +327,17 @@ class World:
             )
             for number in range(self.options.clients)
         ]
+
+    def _receivers(self) -> Receivers:
+        merchants = dict.fromkeys(client.caller.merchant for client in self.clients)
+        return Receivers(
+            merchants if self.options.receivers else (),
+            options=self.options,
+            loop=self.loop,
+            trace=self.trace,
+            healed=lambda: self.dice.healed,
+            violate=self.violate,
+        )
 
     def _provider(self, name: str, *, first: bool) -> SimulatedProvider:
         return SimulatedProvider(
@@ -318,6 +356,8 @@ class World:
         for task in list(self._tasks):
             task.cancel()
         self._keeper.bury()
+        if self._players is not None:
+            self.loop.run_until_complete(self._players.close())
         self.loop.set_exception_handler(_nobody_listens)
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()

@@ -1,4 +1,4 @@
-"""What a store promises: streams, documents, claims, queues and an audit chain, in one commit.
+"""What a store promises: streams, documents, claims, queues, feeds, an audit chain; one commit.
 
 A store knows bytes under names. That they are payments, idempotency keys or webhooks is the
 business of whoever writes them. Every store passes `tests/conformance/store_suite.py`.
@@ -10,9 +10,11 @@ Promises:
 * `(stream, seq)`, claim names and `(queue, id)` are unique. A unit that breaks one of these is
   left out whole and answered with a `Conflict`; the other units of the group are committed.
 * What one caller was told is committed, every later read sees.
+* Posts of a feed are numbered from 1 without a gap, in the order of their commits. Who reads a
+  feed up to a number and goes on behind it misses nothing, whatever is committed meanwhile.
 * A row whose bytes are not what was written is noticed by every read: an event makes its stream
-  `Corrupt`; a document, claim, item or wake is given with `sound` False, and nothing in it may be
-  believed, the name that it was found by included. Whoever writes leaves `sound` alone.
+  `Corrupt`; a document, claim, item, post or wake is given with `sound` False, and nothing in it
+  may be believed, the name that it was found by included. Whoever writes leaves `sound` alone.
 """
 
 from collections.abc import Sequence
@@ -114,6 +116,34 @@ class Wake(Struct, frozen=True, kw_only=True, gc=False):
     sound: bool = True
 
 
+class Post(Struct, frozen=True, kw_only=True, gc=False):
+    """Something to be told in a feed. The store gives it the feed's next number."""
+
+    feed: str
+    at_us: int
+    body: bytes
+
+
+class Posted(Struct, frozen=True, kw_only=True, gc=False):
+    """A post as the feed has it: its number counts from 1. `sound`: see above."""
+
+    feed: str
+    n: int
+    at_us: int
+    body: bytes
+    sound: bool = True
+
+
+class FeedEnds(Struct, frozen=True, kw_only=True):
+    """The numbers of a feed's oldest post that is kept and of its newest one ever.
+
+    `first` is `last` + 1 where none is kept; `last` is 0 where there never was one.
+    """
+
+    first: int
+    last: int
+
+
 class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
     """Who did what to which stream and why; the chain adds number, digest and hash."""
 
@@ -148,6 +178,7 @@ class Unit(Struct, frozen=True, kw_only=True, gc=False):
     items: tuple[Item, ...] = ()
     done: tuple[Done, ...] = ()
     wakes: tuple[Wake, ...] = ()
+    posts: tuple[Post, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
 
 
@@ -182,6 +213,14 @@ class Store(Protocol):
     and the process must stop and recover. `StoreFull` says that there is no room and that the
     transaction was rolled back for certain.
     """
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes of the log that waits to become part of the database; 0 where there is none.
+
+        It stays small; one that only grows says that the disk refuses what nobody waits for.
+        """
+        ...
 
     async def open(self) -> None:
         """Open or create; bring the schema up to date; take the lock. Raises `StoreRefused`."""
@@ -244,4 +283,27 @@ class Store(Protocol):
 
     async def forget_claims(self, names: Sequence[str]) -> None:
         """Delete claims that bind no more."""
+        ...
+
+    async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
+        """Posts behind a number, the oldest first; those that were forgotten are not among them."""
+        ...
+
+    async def feed_ends(self, feed: str) -> FeedEnds:
+        """Where the feed begins and ends."""
+        ...
+
+    async def feeds(self, *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Names of all feeds that ever had a post, in order, a page at a time."""
+        ...
+
+    async def forget_posts(self, *, feed: str, before_us: int, limit: int = 1_000) -> int:
+        """Delete a feed's oldest posts, as far as all are older than a time; how many went."""
+        ...
+
+    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+        """Delete documents with smaller ids, the oldest first; how many went.
+
+        For kinds whose documents have no links.
+        """
         ...

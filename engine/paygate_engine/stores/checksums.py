@@ -10,7 +10,7 @@ A damaged row may hold values of any type, so nothing here relies on the types o
 
 from zlib import crc32
 
-from paygate_engine.stores.base import Claim, Document, Event, Item, Wake
+from paygate_engine.stores.base import Claim, Document, Event, Item, Posted, Wake
 
 
 def event_crc(event: Event) -> int | None:
@@ -32,6 +32,11 @@ def claim_crc(claim: Claim) -> int | None:
 def item_crc(item: Item) -> int | None:
     """Over all fields of an item; None for what no item can be. When it was done is not covered."""
     return _crc(f"{item.queue}\n{item.id}\n{item.key}\n{item.at_us}\n", item.body)
+
+
+def post_crc(post: Posted) -> int | None:
+    """Over feed, number, time and body of a post; None for what no post can be."""
+    return _crc(f"{post.feed}\n{post.n}\n{post.at_us}\n", post.body)
 
 
 def wake_crc(wake: Wake) -> int | None:

@@ -5,8 +5,10 @@ and no method ever gives up the loop. What was written survives `close` and `ope
 test can play a restart.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -18,8 +20,10 @@ from paygate_engine.stores.base import (
     Document,
     Done,
     Event,
+    FeedEnds,
     Item,
     Kind,
+    Posted,
     Query,
     Unit,
     Wake,
@@ -41,9 +45,17 @@ class MemoryStore:
         self._links: dict[tuple[str, str, str], list[str]] = {}  # ids, sorted
         self._claims: dict[str, Claim] = {}
         self._items: dict[str, dict[str, Item]] = {}
-        self._done_us: dict[tuple[str, str], int] = {}
+        self._undone: dict[str, list[str]] = {}  # ids of each queue, sorted
+        self._done_us: dict[str, dict[str, int]] = {}
         self._wakes: dict[str, int] = {}
+        self._feeds: dict[str, deque[Posted]] = {}
+        self._feed_ends: dict[str, int] = {}
         self._audit: list[AuditRow] = []
+
+    @property
+    def log_bytes(self) -> int:
+        """There is no log."""
+        return 0
 
     async def open(self) -> None:
         """Take calls."""
@@ -106,13 +118,9 @@ class MemoryStore:
     async def waiting(self, queue: str, *, after_id: str = "", limit: int = 500) -> list[Item]:
         """Items of a queue that are not done, by id."""
         self._check_open()
-        items = self._items.get(queue, {})
-        ids = sorted(
-            item_id
-            for item_id in items
-            if item_id > after_id and (queue, item_id) not in self._done_us
-        )
-        return [items[item_id] for item_id in ids[: page_size(limit)]]
+        items, undone = self._items.get(queue, {}), self._undone.get(queue, [])
+        start = bisect_right(undone, after_id)
+        return [items[item_id] for item_id in undone[start : start + page_size(limit)]]
 
     async def open_streams(self, *, after: str = "", limit: int = 1_000) -> list[Wake]:
         """Open streams by name, a page at a time."""
@@ -139,13 +147,12 @@ class MemoryStore:
     async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
         """Delete items done before a time, the oldest first; how many went."""
         self._check_open()
-        old = sorted(
-            (at_us, item_id)
-            for (of_queue, item_id), at_us in self._done_us.items()
-            if of_queue == queue and at_us < done_before_us
-        )[: page_size(limit)]
+        done = self._done_us.get(queue, {})
+        old = sorted((at_us, item_id) for item_id, at_us in done.items() if at_us < done_before_us)[
+            : page_size(limit)
+        ]
         for _, item_id in old:
-            del self._items[queue][item_id], self._done_us[queue, item_id]
+            del self._items[queue][item_id], done[item_id]
         return len(old)
 
     async def forget_claims(self, names: Sequence[str]) -> None:
@@ -153,6 +160,45 @@ class MemoryStore:
         self._check_open()
         for name in names:
             self._claims.pop(name, None)
+
+    async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
+        """Posts behind a number, the oldest first."""
+        self._check_open()
+        kept = self._feeds.get(feed, deque())
+        first = self._feed_ends.get(feed, 0) - len(kept) + 1
+        start = max(0, after_n + 1 - first)
+        return list(islice(kept, start, start + page_size(limit)))
+
+    async def feed_ends(self, feed: str) -> FeedEnds:
+        """Where the feed begins and ends."""
+        self._check_open()
+        last = self._feed_ends.get(feed, 0)
+        return FeedEnds(first=last - len(self._feeds.get(feed, ())) + 1, last=last)
+
+    async def feeds(self, *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Names of all feeds that ever had a post, in order."""
+        self._check_open()
+        return sorted(name for name in self._feed_ends if name > after)[: page_size(limit)]
+
+    async def forget_posts(self, *, feed: str, before_us: int, limit: int = 1_000) -> int:
+        """Delete a feed's oldest posts, as far as all are older than a time; how many went."""
+        self._check_open()
+        kept = self._feeds.get(feed, deque())
+        gone = 0
+        while kept and kept[0].at_us < before_us and gone < page_size(limit):
+            kept.popleft()
+            gone += 1
+        return gone
+
+    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+        """Delete documents with smaller ids, the oldest first; how many went."""
+        self._check_open()
+        ids = self._ids.get(kind, [])
+        old = ids[: min(bisect_left(ids, id_before), page_size(limit))]
+        del ids[: len(old)]
+        for of_id in old:
+            del self._documents[kind][of_id]
+        return len(old)
 
     # What is taken: this store is the `Taken` of its own groups.
 
@@ -182,8 +228,13 @@ class MemoryStore:
             self._claims[claim.name] = replace(claim, replaces=None)
         for item in unit.items:
             self._items.setdefault(item.queue, {})[item.id] = item
+            insort(self._undone.setdefault(item.queue, []), item.id)
         for done in unit.done:
             self._finish(done)
+        for post in unit.posts:
+            n = self._feed_ends[post.feed] = self._feed_ends.get(post.feed, 0) + 1
+            posted = Posted(feed=post.feed, n=n, at_us=post.at_us, body=post.body)
+            self._feeds.setdefault(post.feed, deque()).append(posted)
         for wake in unit.wakes:
             if wake.at_us is None:
                 self._wakes.pop(wake.stream, None)
@@ -202,8 +253,11 @@ class MemoryStore:
                 ids.insert(at, document.id)
 
     def _finish(self, done: Done) -> None:
-        if done.id in self._items.get(done.queue, {}):
-            self._done_us.setdefault((done.queue, done.id), done.at_us)
+        undone = self._undone.get(done.queue, [])
+        at = bisect_left(undone, done.id)
+        if at < len(undone) and undone[at] == done.id:
+            del undone[at]
+            self._done_us.setdefault(done.queue, {})[done.id] = done.at_us
 
     def _newest_first(self, query: Query) -> Iterator[Document]:
         if query.link is None:

@@ -19,15 +19,17 @@ from typing import TypeVar
 import aiosqlite
 
 from paygate_engine.errors import Corrupt, StoreDamaged, StoreFailed, StoreFull, StoreRefused
-from paygate_engine.stores import sqlite_check, sqlite_read, sqlite_write
+from paygate_engine.stores import sqlite_check, sqlite_feeds, sqlite_read, sqlite_write
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
     Conflict,
     Document,
     Event,
+    FeedEnds,
     Item,
     Kind,
+    Posted,
     Query,
     Unit,
     Wake,
@@ -96,6 +98,15 @@ class SqliteStore:
     def wal_reset_bug(self) -> bool:
         """Whether a second program that writes to the database file could corrupt it."""
         return wal_reset_bug(sqlite3.sqlite_version_info)
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the write-ahead log. SQLite tells nobody of a checkpoint that failed."""
+        try:
+            # Its size alone: to open and close the file here would give SQLite's locks away.
+            return (self.folder / f"{DATABASE_NAME}-wal").stat().st_size
+        except OSError:
+            return 0
 
     async def open(self) -> None:
         """Open or create; bring the schema up to date; take the lock. Raises `StoreRefused`."""
@@ -214,6 +225,33 @@ class SqliteStore:
     async def forget_claims(self, names: Sequence[str]) -> None:
         """Delete claims that bind no more."""
         await self._write(partial(sqlite_write.forget_claims, names=names))
+
+    async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
+        """Posts behind a number, the oldest first."""
+        work = partial(sqlite_feeds.feed_page, feed=feed, after_n=after_n, limit=limit)
+        return await self._read(work)
+
+    async def feed_ends(self, feed: str) -> FeedEnds:
+        """Where the feed begins and ends."""
+        return await self._read(partial(sqlite_feeds.feed_ends, feed=feed))
+
+    async def feeds(self, *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Names of all feeds that ever had a post, in order."""
+        return await self._read(partial(sqlite_feeds.feed_names, after=after, limit=limit))
+
+    async def forget_posts(self, *, feed: str, before_us: int, limit: int = 1_000) -> int:
+        """Delete a feed's oldest posts, as far as all are older than a time; how many went."""
+        work = partial(
+            sqlite_feeds.forget_posts, feed=feed, before_us=before_us, limit=page_size(limit)
+        )
+        return await self._write(partial(sqlite_write.transact, work=work))
+
+    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+        """Delete documents with smaller ids, the oldest first; how many went."""
+        work = partial(
+            sqlite_write.forget_documents, kind=kind, id_before=id_before, limit=page_size(limit)
+        )
+        return await self._write(work)
 
     async def _open_writer(self, path: Path) -> None:
         prepare_folder(self.folder)

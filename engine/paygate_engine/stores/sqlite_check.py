@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from paygate_engine.stores.base import Claim, Document, Item, Wake
+from paygate_engine.stores.base import Claim, Document, Item, Posted, Wake
 from paygate_engine.stores.rules import page_size
+from paygate_engine.stores.sqlite_feeds import to_post
 from paygate_engine.stores.sqlite_read import (
     Row,
     to_claim,
@@ -64,7 +65,7 @@ class _Table(NamedTuple):
     stream: int | None
 
 
-def _sound(read: Callable[[Row], Document | Claim | Item | Wake]) -> Callable[[Row], bool]:
+def _sound(read: Callable[[Row], Document | Claim | Item | Posted | Wake]) -> Callable[[Row], bool]:
     return lambda row: read(row).sound
 
 
@@ -99,6 +100,7 @@ _TABLES: Final[tuple[_Table, ...]] = (
         None,
     ),
     _Table("wakes", "stream, at_us, crc", 1, ("",), _sound(to_wake), 0),
+    _Table("posts", "feed, n, at_us, body, crc", 2, ("", 0), _sound(to_post), None),
 )
 
 

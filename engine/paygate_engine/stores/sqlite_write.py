@@ -30,6 +30,8 @@ from paygate_engine.stores.checksums import (
     wake_crc,
 )
 from paygate_engine.stores.rules import find_conflicts
+from paygate_engine.stores.sqlite_feeds import put_posts
+from paygate_engine.stores.sqlite_rows import Rows
 
 T = TypeVar("T")
 
@@ -37,41 +39,16 @@ _TAKEN = frozenset((sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRA
 # The lower byte of an extended result code is the plain one.
 _PLAIN_CODE = 0xFF
 
-# Rows per statement, greatest first. A statement gives up the interpreter's lock once, however
-# many rows it has, and while the loop is busy it is the lock that a group waits for. Beyond 64
-# rows the text grows and the cost of a row does not fall.
-_SIZES = (64, 32, 16, 8, 4, 2, 1)
-
-
-class _Rows:
-    """A statement for many rows at once: `before`, the rows of so many columns, `after`."""
-
-    __slots__ = ("_texts",)
-
-    def __init__(self, before: str, columns: int, after: str = "") -> None:
-        row = f"({', '.join('?' * columns)})"
-        self._texts = [(size, f"{before} {', '.join([row] * size)}{after}") for size in _SIZES]
-
-    def put(self, connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
-        """Run the statement for all rows, in as few steps as there are sizes for."""
-        at = 0
-        for size, text in self._texts:
-            while len(rows) - at >= size:
-                parameters = list(chain.from_iterable(rows[at : at + size]))
-                connection.execute(text, parameters)
-                at += size
-
-
-_EVENTS = _Rows("INSERT INTO events (stream, seq, at_us, kind, body, crc) VALUES", 6)
-_DOCUMENTS = _Rows(
+_EVENTS = Rows("INSERT INTO events (stream, seq, at_us, kind, body, crc) VALUES", 6)
+_DOCUMENTS = Rows(
     "INSERT INTO documents (kind, id, scope, f1, f2, f3, f4, body, crc) VALUES",
     9,
     " ON CONFLICT (kind, id) DO UPDATE SET scope = excluded.scope, f1 = excluded.f1,"
     " f2 = excluded.f2, f3 = excluded.f3, f4 = excluded.f4, body = excluded.body,"
     " crc = excluded.crc",
 )
-_LINKS = _Rows("INSERT INTO links (kind, name, value, id) VALUES", 4, " ON CONFLICT DO NOTHING")
-_CLAIMS = _Rows("INSERT INTO claims (name, stream, body, crc) VALUES", 4)
+_LINKS = Rows("INSERT INTO links (kind, name, value, id) VALUES", 4, " ON CONFLICT DO NOTHING")
+_CLAIMS = Rows("INSERT INTO claims (name, stream, body, crc) VALUES", 4)
 # Changes no row where the name is held by another stream than the one it is taken over from.
 _TAKE_OVER = (
     "INSERT INTO claims (name, stream, body, crc) VALUES (?, ?, ?, ?)"
@@ -79,20 +56,20 @@ _TAKE_OVER = (
     " crc = excluded.crc"
     " WHERE claims.stream = ?"
 )
-_ITEMS = _Rows("INSERT INTO items (queue, id, key, at_us, body, crc) VALUES", 6)
-_DONE = _Rows(
+_ITEMS = Rows("INSERT INTO items (queue, id, key, at_us, body, crc) VALUES", 6)
+_DONE = Rows(
     "WITH done (queue, id, at_us) AS (VALUES",
     3,
     ") UPDATE items SET done_us = done.at_us FROM done"
     " WHERE items.queue = done.queue AND items.id = done.id AND items.done_us IS NULL",
 )
-_WAKE = _Rows(
+_WAKE = Rows(
     "INSERT INTO wakes (stream, at_us, crc) VALUES",
     3,
     " ON CONFLICT (stream) DO UPDATE SET at_us = excluded.at_us, crc = excluded.crc",
 )
-_SLEEP = _Rows("DELETE FROM wakes WHERE stream IN (VALUES", 1, ")")
-_AUDIT = _Rows(
+_SLEEP = Rows("DELETE FROM wakes WHERE stream IN (VALUES", 1, ")")
+_AUDIT = Rows(
     "INSERT INTO audit (n, at_us, who, what, stream, why, first_seq, events, digest, hash) VALUES",
     10,
 )
@@ -100,6 +77,10 @@ _AUDIT_END = "SELECT n FROM audit ORDER BY n DESC LIMIT 1"
 _FORGET = (
     "DELETE FROM items WHERE (queue, id) IN (SELECT queue, id FROM items"
     " WHERE queue = ? AND done_us < ? ORDER BY done_us, id LIMIT ?)"
+)
+_FORGET_DOCUMENTS = (
+    "DELETE FROM documents WHERE (kind, id) IN (SELECT kind, id FROM documents"
+    " WHERE kind = ? AND id < ? ORDER BY id LIMIT ?)"
 )
 _FORGET_CLAIM = "DELETE FROM claims WHERE name = ?"
 
@@ -140,6 +121,16 @@ def forget_items(
     """Delete items done before a time, the oldest first; how many went."""
     parameters = (queue, done_before_us, limit)
     return transact(connection, lambda connection: connection.execute(_FORGET, parameters).rowcount)
+
+
+def forget_documents(connection: sqlite3.Connection, kind: str, id_before: str, limit: int) -> int:
+    """Delete documents with smaller ids, the oldest first; how many went."""
+    parameters = (kind, id_before, limit)
+
+    def work(connection: sqlite3.Connection) -> int:
+        return connection.execute(_FORGET_DOCUMENTS, parameters).rowcount
+
+    return transact(connection, work)
 
 
 def forget_claims(connection: sqlite3.Connection, names: Sequence[str]) -> None:
@@ -192,6 +183,7 @@ def _insert(connection: sqlite3.Connection, units: Sequence[Unit]) -> None:
     _DONE.put(connection, [(*key, at_us) for key, at_us in done.items()])
     _DOCUMENTS.put(connection, [_document_row(document) for document in documents.values()])
     _LINKS.put(connection, list(dict.fromkeys(_link_rows(units))))
+    put_posts(connection, [post for unit in units for post in unit.posts])
     awake = [wake for wake in wakes.values() if wake.at_us is not None]
     _WAKE.put(connection, [(wake.stream, wake.at_us, wake_crc(wake)) for wake in awake])
     _SLEEP.put(connection, [(wake.stream,) for wake in wakes.values() if wake.at_us is None])

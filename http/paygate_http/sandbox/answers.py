@@ -25,6 +25,7 @@ def answer_of(operation: Operation, charge: Charge | None, *, url: str) -> tuple
         message = MESSAGES.get(code, f"The {operation.verb} was declined: {code}.")
         body = trouble(code, message, provider_txn_id=operation.txn_id or None)
         return _OWN_STATUS.get(code, DECLINED), body
+    network_id, authentication = _credential(operation, charge)
     answer = Answer(
         id=operation.txn_id,
         operation=operation.verb,
@@ -37,12 +38,15 @@ def answer_of(operation: Operation, charge: Charge | None, *, url: str) -> tuple
         captured=_captured(operation, charge),
         next_action=_next_action(operation, charge, url=url),
         expected_by=_expected_by(operation),
+        network_transaction_id=network_id,
+        authentication=authentication,
     )
     return OK, msgspec.json.encode(answer)
 
 
 def finding_of(operation: Operation, charge: Charge | None, *, url: str) -> bytes:
     """Give what `GET /operations/{idempotencyKey}` says of a visible operation."""
+    network_id, authentication = _credential(operation, charge)
     return msgspec.json.encode(
         Finding(
             provider=operation.provider,
@@ -57,6 +61,8 @@ def finding_of(operation: Operation, charge: Charge | None, *, url: str) -> byte
             decline_code=operation.decline_code if operation.status == "failed" else None,
             next_action=_next_action(operation, charge, url=url),
             expected_by=_expected_by(operation),
+            network_transaction_id=network_id,
+            authentication=authentication,
         )
     )
 
@@ -64,6 +70,14 @@ def finding_of(operation: Operation, charge: Charge | None, *, url: str) -> byte
 def action_url(charge: Charge, *, url: str) -> str:
     """Give the page on which the payer confirms."""
     return f"{url}/actions/{charge.id}"
+
+
+def _credential(operation: Operation, charge: Charge | None) -> tuple[str | None, str | None]:
+    """The network's id and the payer's proof, of a charge that succeeded; None for each other."""
+    charges = operation.verb in ("charge", "authorize") and operation.status == "succeeded"
+    if charge is None or not charges:
+        return None, None
+    return charge.network_txn_id, charge.authentication
 
 
 def _captured(operation: Operation, charge: Charge | None) -> bool:

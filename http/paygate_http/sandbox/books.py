@@ -11,7 +11,9 @@ from collections import deque
 
 import msgspec
 
+from paygate_http.sandbox.adyen_books import AdyenBooks
 from paygate_http.sandbox.folder import Storage
+from paygate_http.sandbox.paypal_books import PayPalBooks
 from paygate_http.sandbox.records import CallLine, Charge, LedgerLine, Notice, Operation
 from paygate_http.sandbox.stripe_books import StripeBooks
 from paygate_http.sandbox.wire import ProviderId, time_text
@@ -50,6 +52,8 @@ class Books:
         self.notices: dict[str, Notice] = {}
         self.settings = Settings(digest_key=secrets.token_bytes(32))
         self.stripe = StripeBooks(storage)
+        self.adyen = AdyenBooks(storage)
+        self.paypal = PayPalBooks(storage)
         self._load()
 
     async def flush(self) -> None:
@@ -61,6 +65,8 @@ class Books:
         for records in (self.charges, self.operations, self.ledger, self.calls, self.notices):
             records.clear()
         self.stripe.forget()
+        self.adyen.forget()
+        self.paypal.forget()
         self._storage.clear()
         self.keep_settings()
         await self._storage.flush()

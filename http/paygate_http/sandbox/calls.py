@@ -71,6 +71,7 @@ class Calls:
             "charge" if body.capture else "authorize",
             raw,
             lambda call, strike: self._teller.charge(call, body, strike),
+            card=body.card.number[-4:] if body.card is not None else None,
         )
 
     def _follow_up(
@@ -94,6 +95,8 @@ class Calls:
         verb: Verb,
         raw: bytes,
         act: Callable[[Request, Strike | None], Operation | Refused],
+        *,
+        card: str | None = None,
     ) -> web.StreamResponse:
         provider = account(request.match_info["provider"])
         key = request.headers.get("Idempotency-Key", "")
@@ -111,7 +114,7 @@ class Calls:
         )
         known = self._remembered(provider, key)
         replay = known is not None or (provider, key) in self._in_progress
-        strike, entry = self._passage.begin(provider, verb, key, replay=replay)
+        strike, entry = self._passage.begin(provider, verb, key, replay=replay, card=card)
         outgoing = await self._passage.before(strike)
         if outgoing is None:
             outgoing = await self._keyed(call, act, strike)

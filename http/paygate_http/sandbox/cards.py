@@ -6,9 +6,13 @@ from paygate_http.sandbox.wire import ChargeBody, ProviderId
 
 
 class Approve(Struct, frozen=True):
-    """The money moves; `disputed`: the cardholder disputes it soon after."""
+    """The money moves; `disputed`: the cardholder disputes it soon after.
+
+    `authentication`: how the payer proved who they are, where that was demanded.
+    """
 
     disputed: bool = False
+    authentication: str | None = None
 
 
 class Decline(Struct, frozen=True):
@@ -38,11 +42,19 @@ _ANYWHERE: dict[str, Verdict] = {
 _AT_ONE: dict[tuple[ProviderId, str], Verdict] = {
     ("sandbox", "4000000000000119"): Decline("processing_error"),
     ("sandbox_stripe", "4000000000000119"): Decline("processing_error"),
+    ("sandbox_adyen", "4000000000000119"): Decline("processing_error"),
+    ("sandbox_paypal", "4000000000000119"): Decline("processing_error"),
 }
 
 _WALLETS: dict[str, Verdict] = {"wallet_declined": Decline("card_declined")}
 
+_TOKENS: dict[str, Verdict] = {
+    "token_declined": Decline("card_declined"),
+    "token_confirm": Confirm(),
+}
+
 MESSAGES: dict[str, str] = {
+    "authentication_required": "The issuer demands that the payer confirms the payment.",
     "card_declined": "The card was declined.",
     "insufficient_funds": "The card has insufficient funds.",
     "lost_card": "The card was reported lost.",
@@ -55,13 +67,15 @@ MESSAGES: dict[str, str] = {
 
 
 def judge(body: ChargeBody, *, provider: ProviderId) -> Verdict:
-    """Say what the instrument does. Numbers and wallets outside the table are approved.
+    """Say what the instrument does. Numbers, wallets and tokens outside the table are approved.
 
     `declined` is for those who ask for it: tests need any number of cards that work.
     """
     if body.card is not None:
         return judge_card(body.card.number, provider=provider)
-    assert body.wallet is not None  # ChargeBody takes exactly one of the two
+    if body.token is not None:
+        return _TOKENS.get(body.token.id, Approve())
+    assert body.wallet is not None  # ChargeBody takes exactly one of the three
     return _WALLETS.get(body.wallet.id, Approve())
 
 

@@ -4,6 +4,7 @@ None of them is a provider's call: none appears in `/calls`, none suffers a faul
 """
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,12 +14,15 @@ from msgspec import Meta, Struct
 
 from paygate_http.sandbox.answers import BAD_REQUEST, CONFLICT, NOT_FOUND
 from paygate_http.sandbox.books import Books
+from paygate_http.sandbox.fault_plan import read_plan
 from paygate_http.sandbox.faults import Faults, FaultsRefused
 from paygate_http.sandbox.later import Later, NotNow
 from paygate_http.sandbox.notices import Notices
 from paygate_http.sandbox.page import page
+from paygate_http.sandbox.paypal_payers import PayPalPayers
 from paygate_http.sandbox.records import Charge
 from paygate_http.sandbox.schedule import Schedule
+from paygate_http.sandbox.streaming import stream
 from paygate_http.sandbox.wire import Wire, trouble
 
 _SEE_OTHER = 303
@@ -46,13 +50,21 @@ class Control:
     """Handlers of everything that is no provider's call."""
 
     def __init__(
-        self, *, books: Books, faults: Faults, later: Later, notices: Notices, schedule: Schedule
+        self,
+        *,
+        books: Books,
+        faults: Faults,
+        later: Later,
+        notices: Notices,
+        schedule: Schedule,
+        payers: PayPalPayers,
     ) -> None:
         self._books = books
         self._faults = faults
         self._later = later
         self._notices = notices
         self._schedule = schedule
+        self._payers = payers
 
     def routes(self) -> list[web.RouteDef]:
         """Give the routes to add to the sandbox's application."""
@@ -64,12 +76,15 @@ class Control:
             web.post("/faults", self._plan_fault),
             web.delete("/faults", self._clear_faults),
             web.post("/reset", self._reset),
+            web.get("/gateway", self._registered),
             web.post("/gateway", self._register),
+            web.get("/webhooks/stream", self._stream),
             web.post("/disputes/{id}/close", self._close_dispute),
             web.post("/returns", self._give_back),
             web.get("/actions/{id}", self._page),
             web.post("/actions/{id}/complete", self._complete),
             web.post("/actions/{id}/fail", self._fail),
+            web.post("/actions/{id}/expire", self._expire),
         ]
 
     async def _health(self, _request: web.Request) -> web.Response:
@@ -87,7 +102,7 @@ class Control:
 
     async def _plan_fault(self, request: web.Request) -> web.Response:
         try:
-            self._faults.plan(await request.read())
+            self._faults.plan_all(read_plan(await request.read()))
         except FaultsRefused as error:
             return _json(trouble("invalid_fault", str(error)), BAD_REQUEST)
         return _json(_Data(self._faults.standing()))
@@ -116,6 +131,12 @@ class Control:
         self._books.keep_settings()
         await self._books.flush()
         return _json({"url": self._books.settings.gateway_url})
+
+    async def _registered(self, _request: web.Request) -> web.Response:
+        return _json({"url": self._books.settings.gateway_url})
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        return await stream(request, self._notices.listeners)
 
     async def _close_dispute(self, request: web.Request) -> web.Response:
         try:
@@ -149,26 +170,36 @@ class Control:
         return _json({"id": refund_id, "amountMinor": amount_minor, "currency": charge.currency})
 
     async def _page(self, request: web.Request) -> web.Response:
-        charge = self._books.charges.get(request.match_info["id"])
+        id_ = request.match_info["id"]
+        charge = self._books.charges.get(id_) or self._payers.shown(id_)
         if charge is None:
             return _unknown()
         return web.Response(text=page(charge), content_type="text/html")
 
     async def _complete(self, request: web.Request) -> web.Response:
-        return await self._act(request, pays=True)
+        return await self._act(request, self._later.complete, self._payers.approve)
 
     async def _fail(self, request: web.Request) -> web.Response:
-        return await self._act(request, pays=False)
+        return await self._act(request, self._later.fail, self._payers.refuse)
 
-    async def _act(self, request: web.Request, *, pays: bool) -> web.Response:
-        charge = self._books.charges.get(request.match_info["id"])
+    async def _expire(self, request: web.Request) -> web.Response:
+        return await self._act(request, self._later.expire, self._payers.expire)
+
+    async def _act(
+        self,
+        request: web.Request,
+        act: Callable[[Charge], None],
+        answer: Callable[[Charge], None],
+    ) -> web.Response:
+        id_ = request.match_info["id"]
+        charge = self._books.charges.get(id_)
+        if charge is None:
+            # An order that nobody has paid for is no charge yet, and may have a payer.
+            charge, act = self._payers.shown(id_), answer
         if charge is None:
             return _unknown()
         try:
-            if pays:
-                self._later.complete(charge)
-            else:
-                self._later.fail(charge)
+            act(charge)
         except NotNow as error:
             return _json(trouble("not_now", str(error)), CONFLICT)
         await self._books.flush()
@@ -180,8 +211,11 @@ class Control:
 
 def _way_back(charge: Charge) -> str:
     # The caller's text goes into a header and a browser: only what is plainly a URL does.
-    if charge.return_url is not None and _WEB_URL.fullmatch(charge.return_url):
-        return charge.return_url
+    url = charge.return_url
+    if url is not None and _WEB_URL.fullmatch(url):
+        # Adyen's payers bring something back, which the shop hands on.
+        brings = charge.provider == "sandbox_adyen"
+        return f"{url}{'&' if '?' in url else '?'}redirectResult={charge.id}" if brings else url
     return f"/actions/{charge.id}"
 
 

@@ -1,6 +1,6 @@
-"""What goes wrong on purpose: plans posted by a test, drawn by the calls and webhooks they name.
+"""What goes wrong on purpose: plans made by a test or a file, drawn by the calls they name.
 
-Plans live in memory: they are a test's set-up, not the provider's state.
+Plans live in memory: they are a test's set-up, not the provider's state. `fault_plan` reads them.
 """
 
 import random
@@ -45,18 +45,27 @@ class FaultsRefused(Exception):
 
 
 class FaultPlan(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`POST /faults`: the next `count` matching calls (or webhooks) are struck, by chance.
+    """The next `count` matching calls (or webhooks) are struck, by chance.
 
     No provider or operation means any; but what moves no money is struck only where it is named:
-    look-ups as `find`, the first of two steps as `prepare`.
+    look-ups as `find`, the first of two steps as `prepare`. With a `card` (matched by its last four
+    digits) only charges and holds of it are struck. Times are milliseconds.
     """
 
     fault: Before | During | After | OnWebhook
     provider: ProviderId | None = None
     operation: FaultOperation | None = None
+    card: Annotated[str, Meta(pattern="^[0-9]{13,19}$")] | None = None
     count: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     delay_ms: Annotated[int, Meta(ge=0, le=DELAY_MS_MAX)] | None = None
     probability: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+
+class FaultSheet(Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several plans, in the order in which they are looked at. `seed` fixes what chance decides."""
+
+    faults: Annotated[tuple[FaultPlan, ...], Meta(max_length=PLANS_MAX)]
+    seed: int | None = None
 
 
 class Strike(Struct, frozen=True):
@@ -78,24 +87,29 @@ class Faults:
         self._rng = rng
         self._entries: list[_Entry] = []
 
-    def plan(self, body: bytes) -> None:
-        """Add the plan of a request's body. Raises `FaultsRefused` with a sentence."""
-        try:
-            plan = msgspec.json.decode(body, type=FaultPlan)
-        except msgspec.DecodeError as error:
-            raise FaultsRefused(f"The fault makes no sense: {error}.") from error
-        self.add(plan)
+    def plan_all(self, sheet: FaultSheet) -> None:
+        """Add all plans of a sheet, or none of them. Raises `FaultsRefused`.
+
+        With a seed the draws start anew from it.
+        """
+        if len(self._entries) + len(sheet.faults) > PLANS_MAX:
+            raise FaultsRefused(f"There is room for {PLANS_MAX} faults: DELETE /faults first.")
+        self.check(sheet)
+        if sheet.seed is not None:
+            self._rng = random.Random(sheet.seed)  # noqa: S311 - chance, not secrecy
+        self._entries += [_Entry(each, each.count) for each in sheet.faults]
+
+    @staticmethod
+    def check(sheet: FaultSheet) -> None:
+        """Raise `FaultsRefused` where one of the plans could never strike."""
+        for number, each in enumerate(sheet.faults, start=1):
+            if why := _never_strikes(each):
+                alone = len(sheet.faults) == 1
+                raise FaultsRefused(why if alone else f"Fault {number}: {why}")
 
     def add(self, plan: FaultPlan) -> None:
         """Add a plan. Raises `FaultsRefused` where it could never strike, or too many stand."""
-        if plan.operation in _MOVES_NOTHING and plan.fault not in _ON_FIND:
-            what = "look-up" if plan.operation == "find" else "preparation"
-            raise FaultsRefused(f"A {what} cannot suffer {plan.fault}.")
-        if plan.operation == "dispute" and plan.fault not in _ON_WEBHOOK:
-            raise FaultsRefused(f"A dispute has webhooks only and cannot suffer {plan.fault}.")
-        if len(self._entries) >= PLANS_MAX:
-            raise FaultsRefused(f"There are {PLANS_MAX} faults already: DELETE /faults first.")
-        self._entries.append(_Entry(plan, plan.count))
+        self.plan_all(FaultSheet(faults=(plan,)))
 
     def clear(self) -> None:
         """Drop every plan."""
@@ -105,11 +119,15 @@ class Faults:
         """Give the plans that can still strike, with the counts that are left."""
         return [msgspec.structs.replace(entry.plan, count=entry.left) for entry in self._entries]
 
-    def on_call(self, provider: str, operation: str, *, replay: bool) -> Strike | None:
-        """Draw for a call. A replay is struck only by what needs no effect to change."""
-        return self._draw(
-            provider, operation, without=_ON_WEBHOOK | _DURING if replay else _ON_WEBHOOK
-        )
+    def on_call(
+        self, provider: str, operation: str, *, replay: bool, card: str | None = None
+    ) -> Strike | None:
+        """Draw for a call. A replay is struck only by what needs no effect to change.
+
+        `card`: the last four digits of the card that is charged, where one is.
+        """
+        without = _ON_WEBHOOK | _DURING if replay else _ON_WEBHOOK
+        return self._draw(provider, operation, card=card, without=without)
 
     def on_webhook(self, provider: str, operation: str) -> Strike | None:
         """Draw for the webhook that an operation (or `dispute`) causes."""
@@ -120,6 +138,7 @@ class Faults:
         provider: str,
         operation: str,
         *,
+        card: str | None = None,
         only: frozenset[str] | None = None,
         without: frozenset[str] = frozenset(),
     ) -> Strike | None:
@@ -127,7 +146,7 @@ class Faults:
             plan = entry.plan
             if plan.fault in without or (only is not None and plan.fault not in only):
                 continue
-            if not _matches(plan, provider, operation):
+            if not _matches(plan, provider, operation, card):
                 continue
             if plan.probability < 1 and self._rng.random() >= plan.probability:
                 continue
@@ -138,8 +157,23 @@ class Faults:
         return None
 
 
-def _matches(plan: FaultPlan, provider: str, operation: str) -> bool:
+def _never_strikes(plan: FaultPlan) -> str | None:
+    if plan.operation in _MOVES_NOTHING and plan.fault not in _ON_FIND:
+        what = "look-up" if plan.operation == "find" else "preparation"
+        return f"A {what} cannot suffer {plan.fault}."
+    if plan.operation == "dispute" and plan.fault not in _ON_WEBHOOK:
+        return f"A dispute has webhooks only and cannot suffer {plan.fault}."
+    if plan.card is not None and plan.fault in _ON_WEBHOOK:
+        return "A webhook has no card: leave the card out."
+    if plan.card is not None and plan.operation not in (None, "charge", "authorize"):
+        return f"A {plan.operation} brings no card: leave out the card, or the operation."
+    return None
+
+
+def _matches(plan: FaultPlan, provider: str, operation: str, card: str | None) -> bool:
     if plan.provider is not None and plan.provider != provider:
+        return False
+    if plan.card is not None and (card is None or plan.card[-4:] != card):
         return False
     if plan.operation is None:
         return operation not in _MOVES_NOTHING

@@ -71,6 +71,13 @@ class Later:
         self._must_confirm(charge)
         self._settlement.decline(self._books.operation_of(charge), charge, "authentication_failed")
 
+    def expire(self, charge: Charge) -> None:
+        """The payer did not come in time. Again: nothing more. Raises `NotNow`."""
+        if charge.status == "cancelled":
+            return
+        self._must_confirm(charge)
+        self._settlement.lapse(charge, "action_expired")
+
     def close_dispute(self, charge: Charge, outcome: Literal["won", "lost"]) -> None:
         """The bank decided. Again with the same outcome: nothing more. Raises `NotNow`."""
         if charge.dispute == outcome:

@@ -9,17 +9,16 @@ import logging
 import random
 from collections import deque
 from collections.abc import Mapping
-from urllib.parse import urlsplit
-
-import aiohttp
 
 from paygate_engine.clock import Clock
 from paygate_http.sandbox.books import Books
+from paygate_http.sandbox.carriers import Carrier, HttpCarrier
 from paygate_http.sandbox.faults import Faults, Strike
+from paygate_http.sandbox.listeners import Listeners, Sent
 from paygate_http.sandbox.records import Notice
 from paygate_http.sandbox.schedule import Schedule
 from paygate_http.sandbox.tongues import News, Tongue
-from paygate_http.sandbox.wire import ProviderId
+from paygate_http.sandbox.wire import ProviderId, time_text
 
 # 0.5 s, doubled up to a minute, 18 times: eleven minutes in all, which outlast a restart.
 ATTEMPTS_MAX = 18
@@ -28,7 +27,6 @@ RETRY_MAX_US = 60_000_000
 
 # A slower gateway has this many to think about at once, and no more.
 SENDING_MAX = 16
-SEND_TIMEOUT_S = 5.0
 
 # `webhook_before_reply` holds the caller's answer at most this long: half of its deadline.
 URGENT_S = 1.0
@@ -40,9 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class Notices:
-    """Makes notices and delivers them. Without a registered gateway nothing is made.
+    """Makes notices and delivers them. With no gateway registered and no listener none is made.
 
-    `tongues`: how each account words and signs what it has to say.
+    `tongues`: how each account words and signs what it has to say. `listeners` see each of them
+    as it is sent for the first time; `carrier` takes them to the gateway, by default over HTTP.
     """
 
     def __init__(
@@ -54,6 +53,9 @@ class Notices:
         clock: Clock,
         rng: random.Random,
         tongues: Mapping[ProviderId, Tongue],
+        listeners: Listeners | None = None,
+        carrier: Carrier | None = None,
+        attempts_max: int = ATTEMPTS_MAX,
     ) -> None:
         self._books = books
         self._faults = faults
@@ -61,7 +63,9 @@ class Notices:
         self._clock = clock
         self._rng = rng
         self._tongues = tongues
-        self._session: aiohttp.ClientSession | None = None
+        self.listeners = listeners or Listeners()
+        self._carrier = carrier or HttpCarrier()
+        self._attempts_max = attempts_max
         self._ready: deque[Notice] = deque()
         self._sending: set[asyncio.Task[None]] = set()
         self._held: dict[str, Notice] = {}
@@ -70,11 +74,7 @@ class Notices:
 
     def start(self) -> None:
         """Take up what an earlier process did not deliver."""
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=SEND_TIMEOUT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        )
+        self._carrier.start()
         for notice in self._books.notices.values():
             self._queue(notice)
 
@@ -83,8 +83,7 @@ class Notices:
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._carrier.stop()
 
     def clear(self) -> None:
         """Forget everything that waits (the books were cleared)."""
@@ -107,7 +106,7 @@ class Notices:
         news = News(event_type=event_type, transaction_id=transaction_id, data=data)
         # What a provider lists of its events does not depend on who heard of them.
         worded = tongue.record(news, now_us=now_us)
-        if self._books.settings.gateway_url is None:
+        if self._books.settings.gateway_url is None and not self.listeners:
             return
         strike = self._faults.on_webhook(provider, cause)
         if strike is not None and strike.fault == "webhook_drop":
@@ -116,7 +115,13 @@ class Notices:
             _log.warning("too many webhooks wait: dropped one of %s", event_type)
             return
         worded = worded or tongue.word(news, now_us=now_us)
-        notice = Notice(id=worded.id, provider=provider, body=worded.body, due_at_us=now_us)
+        notice = Notice(
+            id=worded.id,
+            provider=provider,
+            body=worded.body,
+            due_at_us=now_us,
+            event_type=event_type,
+        )
         self._dispatch(notice, strike, key=key)
         self._books.keep(notice)
 
@@ -198,32 +203,35 @@ class Notices:
 
     def _again(self, notice: Notice) -> None:
         notice.attempts += 1
-        if notice.attempts >= ATTEMPTS_MAX:
+        if notice.attempts >= self._attempts_max:
             _log.warning("gave up on webhook %s after %d attempts", notice.id, notice.attempts)
             self._books.drop_notice(notice)
             return
-        wait_us = min(RETRY_FIRST_US * 2 ** (notice.attempts - 1), RETRY_MAX_US)
+        doublings = min(notice.attempts, ATTEMPTS_MAX) - 1
+        wait_us = min(RETRY_FIRST_US * 2**doublings, RETRY_MAX_US)
         # A tenth of jitter keeps a restarted gateway from getting all of them at one moment.
         notice.due_at_us = self._clock.now_us() + wait_us + self._rng.randrange(wait_us // 10)
         self._queue(notice)
 
     async def _post(self, notice: Notice) -> bool:
         gateway_url = self._books.settings.gateway_url
-        assert self._session is not None, "start() comes first"  # a promise of ours
+        # Signed anew for each attempt: the gateway refuses what was signed long ago.
+        headers = self._tongues[notice.provider].sign(notice, now_us=self._clock.now_us())
+        if notice.attempts == 0:
+            self._show(notice, headers)
         if gateway_url is None:
-            return False
-        url = f"{gateway_url}/api/webhooks/{notice.provider}"
-        # Our own gateway on this machine may serve a certificate that it signed itself.
-        trusted = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
-        try:
-            async with self._session.post(
-                url,
-                data=notice.body,
-                # Signed anew for each attempt: the gateway refuses what was signed long ago.
-                headers=self._tongues[notice.provider].sign(notice, now_us=self._clock.now_us()),
-                allow_redirects=False,
-                ssl=not trusted,
-            ) as response:
-                return 200 <= response.status < 300  # noqa: PLR2004 - HTTP's own numbers
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+            # Made for those who listen, and they have it.
+            return True
+        return await self._carrier.post(gateway_url, notice.provider, notice.body, headers)
+
+    def _show(self, notice: Notice, headers: dict[str, str]) -> None:
+        self.listeners.tell(
+            Sent(
+                id=notice.id,
+                provider=notice.provider,
+                event_type=notice.event_type,
+                at=time_text(self._clock.now_us()),
+                headers=headers,
+                body=notice.body.decode(),
+            )
+        )

@@ -61,10 +61,16 @@ class Passage:
         self._trouble = trouble
 
     def begin(
-        self, provider: str, operation: str, key: str | None, *, replay: bool
+        self,
+        provider: str,
+        operation: str,
+        key: str | None,
+        *,
+        replay: bool,
+        card: str | None = None,
     ) -> tuple[Strike | None, Entry]:
-        """Draw the call's fault and write the call down."""
-        strike = self._faults.on_call(provider, operation, replay=replay)
+        """Draw the call's fault and write the call down. `card`: its last four digits, if any."""
+        strike = self._faults.on_call(provider, operation, replay=replay, card=card)
         return strike, self.note(provider, operation, key, strike)
 
     def note(

@@ -21,6 +21,7 @@ class Charge(Struct, kw_only=True):
 
     `busy_key`: the pending capture or void that must end before another begins. `refunding_minor`
     is promised to pending refunds. `dispute` is `due` from birth for a card that will dispute.
+    `network_txn_id` and `authentication` are told of what succeeded alone.
     """
 
     id: str
@@ -42,6 +43,8 @@ class Charge(Struct, kw_only=True):
     busy_key: str | None = None
     dispute: DisputeStatus | None = None
     disputed_minor: int = 0
+    network_txn_id: str | None = None
+    authentication: str | None = None
 
     @property
     def left_minor(self) -> int:
@@ -99,7 +102,10 @@ class CallLine(Struct, kw_only=True, rename="camel"):
 
 
 class Notice(Struct, kw_only=True):
-    """A webhook that was not yet delivered: its id and bytes stay the same in every attempt."""
+    """A webhook that was not yet delivered: its id and bytes stay the same in every attempt.
+
+    `event_type` is the sandbox's own word, whatever the account speaks.
+    """
 
     id: str
     provider: ProviderId
@@ -107,3 +113,4 @@ class Notice(Struct, kw_only=True):
     due_at_us: int
     attempts: int = 0
     copies: int = 1
+    event_type: str = ""

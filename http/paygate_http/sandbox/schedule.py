@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from paygate_engine.clock import Clock
 
 # How late a turn may come after somebody moved the clock by hand, which wakes nobody.
-_LOOK_S = 0.02
+LOOK_S = 0.02
 
 # A turn ends after this many, so that calls are answered while a backlog is worked off.
 _TURN_MAX = 500
@@ -20,11 +20,18 @@ _log = logging.getLogger(__name__)
 
 
 class Schedule:
-    """Runs functions at their time. `settle` is awaited after each turn that ran any."""
+    """Runs functions at their time. `settle` is awaited after each turn that ran any.
 
-    def __init__(self, clock: Clock, *, settle: Callable[[], Awaitable[None]]) -> None:
+    `look_s`: how often the clock is looked at while nothing is due; infinity where nobody can
+    move it.
+    """
+
+    def __init__(
+        self, clock: Clock, *, settle: Callable[[], Awaitable[None]], look_s: float = LOOK_S
+    ) -> None:
         self._clock = clock
         self._settle = settle
+        self._look_s = look_s
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
         self._added = asyncio.Event()
@@ -72,7 +79,7 @@ class Schedule:
             await asyncio.sleep(0)
             return
         try:
-            async with asyncio.timeout(min(left_s, _LOOK_S)):
+            async with asyncio.timeout(min(left_s, self._look_s)):
                 await self._added.wait()
         except TimeoutError:
             return

@@ -1,7 +1,6 @@
 """The sandbox as one server: `start_sandbox` joins its parts and listens."""
 
 import asyncio
-import random
 import secrets
 import socket
 from pathlib import Path
@@ -10,23 +9,13 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from paygate_engine.clock import Clock, SystemClock
-from paygate_engine.ids import Ids
 from paygate_http.sandbox.books import Books
-from paygate_http.sandbox.calls import Calls
-from paygate_http.sandbox.control import Control
-from paygate_http.sandbox.faults import Faults
+from paygate_http.sandbox.faults import FaultSheet
 from paygate_http.sandbox.folder import Folder, Nowhere
-from paygate_http.sandbox.later import Later
+from paygate_http.sandbox.joined import join
 from paygate_http.sandbox.notices import Notices
-from paygate_http.sandbox.passage import Passage
 from paygate_http.sandbox.schedule import Schedule
-from paygate_http.sandbox.settlement import Settlement
-from paygate_http.sandbox.stripe_account import STRIPE_ACCOUNT, stripe_routes
-from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
-from paygate_http.sandbox.stripe_tongue import StripeTongue
-from paygate_http.sandbox.teller import Teller, Terms
-from paygate_http.sandbox.tongues import StandardTongue, Tongue
-from paygate_http.sandbox.wire import BODY_BYTES_MAX, PROVIDERS, ProviderId, trouble
+from paygate_http.sandbox.teller import Terms
 
 WEBHOOK_SECRET = "whsec_cGF5Z2F0ZS1zYW5kYm94LXdlYmhvb2stc2VjcmV0"  # noqa: S105 - public: the contract prints it
 """What every sandbox signs its webhooks with; a live server refuses it."""
@@ -72,6 +61,7 @@ class Sandbox:
         worker, self._worker = self._worker, None
         if worker is None:
             return
+        self._notices.listeners.close()
         await self._runner.cleanup()
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
@@ -92,14 +82,15 @@ async def start_sandbox(
     gateway_url: str | None = None,
     webhook_secret: str = WEBHOOK_SECRET,
     clock: Clock | None = None,
+    fault_sheet: FaultSheet | None = None,
 ) -> Sandbox:
     """Start both provider accounts on one server; port 0 takes any free one.
 
     `listener`, from `listen`, is bound to both already, and is closed with the sandbox.
     With `data_dir` the books survive kill -9; without, they end with the process. `gateway_url`
     gets the webhooks, until another one registers by `POST /gateway`; None leaves whoever
-    registered before a restart. Raises `StoreRefused` where another sandbox has the folder, and
-    `OSError` where the port is taken.
+    registered before a restart. `fault_sheet` stands from the beginning. Raises `StoreRefused`
+    where another sandbox has the folder, `FaultsRefused`, and `OSError` where the port is taken.
     """
     listener = listener or listen(host, port)
     try:
@@ -115,13 +106,22 @@ async def start_sandbox(
         void_window_us=void_window_s * 1_000_000,
         url=url_of(host, listener),
     )
-    sandbox = _join(
+    joined = join(
         books,
         clock=clock if clock is not None else SystemClock(),
         terms=terms,
         seed=secrets.randbits(64) if seed is None else seed,
         latency_s=latency_ms / 1_000,
         webhook_secret=webhook_secret,
+        fault_sheet=fault_sheet,
+    )
+    runner = web.AppRunner(joined.app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    sandbox = Sandbox(
+        url=terms.url,
+        books=books,
+        schedule=joined.schedule,
+        notices=joined.notices,
+        runner=runner,
     )
     await sandbox.start(listener)
     return sandbox
@@ -137,65 +137,3 @@ def url_of(host: str, listener: socket.socket) -> str:
     """Give the URL of a server on this host and socket; IPv6 addresses in brackets."""
     port: int = listener.getsockname()[1]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _join(
-    books: Books, *, clock: Clock, terms: Terms, seed: int, latency_s: float, webhook_secret: str
-) -> Sandbox:
-    # A restart under the same seed must not make the ids of its first life again.
-    root = f"{seed}/{books.settings.starts}"
-    faults = Faults(random.Random(f"{root}/faults"))  # noqa: S311 - chance, not secrecy
-    ids = Ids(clock, random.Random(f"{root}/ids"))  # noqa: S311 - ids of a test server
-    schedule = Schedule(clock, settle=books.flush)
-    notices = Notices(
-        books=books,
-        faults=faults,
-        schedule=schedule,
-        clock=clock,
-        rng=random.Random(f"{root}/notices"),  # noqa: S311 - jitter
-        tongues=_tongues(books, ids=ids, terms=terms, secret=webhook_secret),
-    )
-    settlement = Settlement(books=books, notices=notices, schedule=schedule, clock=clock)
-    later = Later(
-        books=books, settlement=settlement, notices=notices, schedule=schedule, clock=clock, ids=ids
-    )
-    teller = Teller(
-        books=books, settlement=settlement, later=later, clock=clock, ids=ids, terms=terms
-    )
-    passage = Passage(books=books, faults=faults, clock=clock, latency_s=latency_s, trouble=trouble)
-    calls = Calls(
-        books=books,
-        passage=passage,
-        notices=notices,
-        teller=teller,
-        clock=clock,
-        url=terms.url,
-    )
-    control = Control(books=books, faults=faults, later=later, notices=notices, schedule=schedule)
-    app = web.Application(client_max_size=BODY_BYTES_MAX)
-    app.add_routes(calls.routes() + control.routes())
-    app.add_routes(
-        stripe_routes(
-            books=books,
-            faults=faults,
-            notices=notices,
-            teller=teller,
-            clock=clock,
-            ids=ids,
-            terms=terms,
-            latency_s=latency_s,
-        )
-    )
-    later.resume()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
-    return Sandbox(url=terms.url, books=books, schedule=schedule, notices=notices, runner=runner)
-
-
-def _tongues(books: Books, *, ids: Ids, terms: Terms, secret: str) -> dict[ProviderId, Tongue]:
-    tongues: dict[ProviderId, Tongue] = {
-        each: StandardTongue(provider=each, ids=ids, secret=secret) for each in PROVIDERS
-    }
-    tongues[STRIPE_ACCOUNT] = StripeTongue(
-        provider=STRIPE_ACCOUNT, books=books, ids=ids, url=terms.url, secret=STRIPE_WEBHOOK_SECRET
-    )
-    return tongues

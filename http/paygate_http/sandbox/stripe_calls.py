@@ -23,6 +23,7 @@ from paygate_http.sandbox.stripe_errors import StripeTrouble
 from paygate_http.sandbox.stripe_form import Fields, FormInvalid, decode_form, text
 from paygate_http.sandbox.stripe_methods import Methods
 from paygate_http.sandbox.stripe_objects import Json, method_json
+from paygate_http.sandbox.stripe_presence import CONFIRMING
 from paygate_http.sandbox.stripe_records import Kept
 from paygate_http.sandbox.teller import Request
 from paygate_http.sandbox.wire import ProviderId, Verb, is_key
@@ -88,7 +89,7 @@ class StripeCalls:
             intent = self._desk.create(fields)
             if text(fields, "confirm") == "true":
                 # The method is the intent's by now; what was sent with it is not read again.
-                rest = {name: fields[name] for name in _CONFIRMING if name in fields}
+                rest = {name: fields[name] for name in CONFIRMING if name in fields}
                 return self._desk.confirm(intent, rest, call, strike)
             return self._desk.render(intent)
 
@@ -161,7 +162,9 @@ class StripeCalls:
         )
         known = self._kept(call.key)
         replay = known is not None or call.key in self._in_progress
-        strike, entry = self._passage.begin(self._provider, operation, key, replay=replay)
+        strike, entry = self._passage.begin(
+            self._provider, operation, key, replay=replay, card=self._methods.last4(fields)
+        )
         outgoing = await self._passage.before(strike)
         if outgoing is None:
             reply = await self._keyed(call, lambda: act(fields, call, strike), strike)
@@ -211,9 +214,6 @@ class StripeCalls:
 
     def _kept(self, key: str) -> Kept | None:
         return self._books.stripe.answer(key, now_us=self._clock.now_us())
-
-
-_CONFIRMING: Final = ("return_url", "error_on_requires_action")
 
 
 def authorise(request: web.Request) -> None:

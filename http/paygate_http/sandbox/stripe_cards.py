@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from paygate_actors.brands import brand_of
 from paygate_http.sandbox.cards import Approve, Confirm, Decline, judge_card
+from paygate_http.sandbox.presence import asked_of
 from paygate_http.sandbox.stripe_records import Method
 from paygate_http.sandbox.wire import ProviderId
 
@@ -92,4 +93,5 @@ def method_of(
         exp_year=exp_year,
         holder_name=holder_name,
         created_at_us=now_us,
+        asked=asked_of(number),
     )

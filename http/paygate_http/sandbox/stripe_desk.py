@@ -16,6 +16,7 @@ from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.cards import MESSAGES, Confirm, Decline
 from paygate_http.sandbox.faults import Strike
 from paygate_http.sandbox.notices import Notices
+from paygate_http.sandbox.presence import present
 from paygate_http.sandbox.records import Charge, Operation
 from paygate_http.sandbox.stripe_cards import words_of
 from paygate_http.sandbox.stripe_errors import StripeTrouble
@@ -25,6 +26,7 @@ from paygate_http.sandbox.stripe_money import LEAST, units_of
 from paygate_http.sandbox.stripe_objects import (
     Json,
     charge_id,
+    charge_json,
     intent_json,
     intent_status,
     refund_json,
@@ -44,6 +46,7 @@ from paygate_http.sandbox.stripe_params import (
     missing_parameter,
     required,
 )
+from paygate_http.sandbox.stripe_presence import is_expanded, method_details, presence_of
 from paygate_http.sandbox.stripe_records import Intent, RefundNote
 from paygate_http.sandbox.teller import Refused, Request, Sale, Teller
 from paygate_http.sandbox.wire import FollowUpBody, ProviderId
@@ -102,6 +105,7 @@ class StripeDesk:
             description=text(fields, "description"),
             method_id=method.id if method is not None else None,
             created_at_us=self._clock.now_us(),
+            customer=text(fields, "customer"),
         )
         self._records.keep(intent)
         return intent
@@ -121,10 +125,12 @@ class StripeDesk:
             raise self._unexpected(intent, "confirm")
         if method is None:
             raise self._unexpected(intent, "confirm", "it's missing a payment method")
-        verdict = method.verdict
+        presence = presence_of(fields)
+        verdict = present(method.verdict, method.asked, presence)
         if isinstance(verdict, Confirm) and text(fields, "error_on_requires_action") == "true":
             verdict = Decline("authentication_required")
         intent.method_id = method.id
+        intent.setup_future_usage = text(fields, "setup_future_usage")
         self._records.keep(intent)
         done = self._teller.sell(
             request,
@@ -136,10 +142,11 @@ class StripeDesk:
                 reference=intent.metadata.get("reference"),
                 return_url=text(fields, "return_url"),
                 txn_id=intent.id,
+                named=presence.named,
             ),
             strike,
         )
-        return self._after(intent, done)
+        return self._after(intent, done, expand=is_expanded(fields))
 
     def capture(
         self, intent: Intent, fields: Fields, request: Request, strike: Strike | None
@@ -211,18 +218,27 @@ class StripeDesk:
         """Give the intent's charge in the books; None until it is confirmed."""
         return self._books.charges.get(intent.id)
 
-    def render(self, intent: Intent) -> Json:
-        """Give the intent as it stands."""
+    def render(self, intent: Intent, *, expand: bool = False) -> Json:
+        """Give the intent as it stands; with `expand` its charge is shown in full."""
         charge = self.charge(intent)
         operation = self._books.operation_of(charge) if charge is not None else None
         url = action_url(charge, url=self._url) if charge is not None else ""
-        return intent_json(intent, charge, operation, url=url)
+        shown = intent_json(intent, charge, operation, url=url)
+        if expand and charge is not None:
+            shown["latest_charge"] = self.render_charge(intent, charge)
+        return shown
 
-    def _after(self, intent: Intent, done: Operation | Refused) -> Json:
+    def render_charge(self, intent: Intent, charge: Charge) -> Json:
+        """Give the intent's charge as it stands."""
+        method = self._records.methods.get(intent.method_id or "")
+        details = method_details(charge, method)
+        return charge_json(intent, charge, self._books.operation_of(charge), details)
+
+    def _after(self, intent: Intent, done: Operation | Refused, *, expand: bool = False) -> Json:
         if isinstance(done, Refused):
             raise busy() if done.status == CONFLICT else broken(FULL)
         if done.status != "failed":
-            return self.render(intent)
+            return self.render(intent, expand=expand)
         if done.decline_code == _STORED_500:
             raise broken(BROKEN)
         words = words_of(done.decline_code or "card_declined")

@@ -16,7 +16,6 @@ from paygate_http.sandbox.stripe_desk import StripeDesk
 from paygate_http.sandbox.stripe_errors import StripeTrouble
 from paygate_http.sandbox.stripe_objects import (
     Json,
-    charge_json,
     intent_json,
     list_json,
     method_json,
@@ -101,7 +100,8 @@ class StripeLookups:
         return list_json("/v1/payment_intents", data[:limit], has_more=len(data) > limit)
 
     def _intent(self, request: web.Request) -> Json:
-        return self._desk.render(self._desk.intent(request.match_info["id"]))
+        intent = self._desk.intent(request.match_info["id"])
+        return self._desk.render(intent, expand=_expands(request, "latest_charge"))
 
     def _method(self, request: web.Request) -> Json:
         method = self._books.stripe.methods.get(request.match_info["id"])
@@ -115,7 +115,7 @@ class StripeLookups:
         charge = self._desk.charge(intent) if intent is not None else None
         if intent is None or charge is None:
             raise missing("charge", id_)
-        return charge_json(intent, charge, self._books.operation_of(charge))
+        return self._desk.render_charge(intent, charge)
 
     def _refund(self, request: web.Request) -> Json:
         note = self._books.stripe.refunds.get(request.match_info["id"])
@@ -139,20 +139,21 @@ class StripeLookups:
             for intent in self._books.stripe.intents_with(wanted)
             if intent.created_at_us + self._find_lag_us <= now_us
         ]
-        data = [self._indexed(intent) for intent in found[:limit]]
+        expand = _expands(request, "data.latest_charge")
+        data = [self._indexed(intent, expand=expand) for intent in found[:limit]]
         url = "/v1/payment_intents/search"
         return list_json(url, data, has_more=len(found) > limit, kind="search_result") | {
             "next_page": None
         }
 
-    def _indexed(self, intent: Intent) -> Json:
+    def _indexed(self, intent: Intent, *, expand: bool) -> Json:
         # The index learns of changes with the same lag: it shows what was before them.
         charge = self._desk.charge(intent)
         if charge is not None:
             confirmed = self._books.operation_of(charge)
             if confirmed.visible_at_us > self._clock.now_us():
                 return intent_json(intent, None, None, url="")
-        return self._desk.render(intent)
+        return self._desk.render(intent, expand=expand)
 
     def _events(self, request: web.Request) -> bytes:
         since_us = _seconds(request.query.get("created[gte]")) * _US_PER_S
@@ -213,6 +214,10 @@ def _clauses(query: str) -> list[tuple[str, str]]:
             break
         at += len(_OR)
     raise StripeTrouble(_BAD, "The search query cannot be read.", param="query")
+
+
+def _expands(request: web.Request, name: str) -> bool:
+    return name in request.query.getall("expand[]", [])
 
 
 def _limit(request: web.Request) -> int:

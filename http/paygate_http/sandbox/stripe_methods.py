@@ -49,6 +49,16 @@ class Methods:
         self._records.keep(method)
         return method
 
+    def last4(self, fields: Fields) -> str | None:
+        """Give the last four digits of the card that a call names; None where it names none."""
+        named = text(fields, "payment_method")
+        if named is None:
+            described = fields.get("payment_method_data")
+            number = text(described, "card", "number") if isinstance(described, dict) else None
+            return number[-4:] if number else None
+        found = self._records.methods.get(named)
+        return found.last4 if found is not None else NAMED.get(named, "")[-4:] or None
+
     def _new(self, fields: Fields) -> Method:
         number = normalise_number(text(fields, "card", "number") or "")
         if number is None:

@@ -60,6 +60,7 @@ def intent_json(
         "confirmation_method": "automatic",
         "created": intent.created_at_us // _US_PER_S,
         "currency": intent.currency,
+        "customer": intent.customer,
         "description": intent.description,
         "last_payment_error": _last_error(charge, operation),
         "latest_charge": charge_id(intent.id) if charge is not None else None,
@@ -69,12 +70,15 @@ def intent_json(
         "payment_method": None if status == "requires_payment_method" else intent.method_id,
         "payment_method_options": {},
         "payment_method_types": ["card"],
+        "setup_future_usage": intent.setup_future_usage,
         "status": status,
     }
 
 
-def charge_json(intent: Intent, charge: Charge, operation: Operation | None) -> Json:
-    """Render the newest charge of an intent."""
+def charge_json(
+    intent: Intent, charge: Charge, operation: Operation | None, details: Json | None
+) -> Json:
+    """Render the newest charge of an intent; `details`: how its method was charged."""
     failed = charge.status == "failed"
     words = words_of(_code(operation)) if failed else None
     return {
@@ -103,6 +107,7 @@ def charge_json(intent: Intent, charge: Charge, operation: Operation | None) -> 
         "paid": not failed,
         "payment_intent": intent.id,
         "payment_method": intent.method_id,
+        "payment_method_details": details,
         "refunded": 0 < charge.captured_minor <= charge.refunded_minor,
         "status": "failed" if failed else "pending" if charge.status == "pending" else "succeeded",
     }
@@ -276,7 +281,6 @@ _NO_INTENT_FIELDS: Final[Json] = {
     "amount_details": {"tip": {}},
     "application": None,
     "application_fee_amount": None,
-    "customer": None,
     "customer_account": None,
     "excluded_payment_method_types": None,
     "managed_payments": None,
@@ -285,7 +289,6 @@ _NO_INTENT_FIELDS: Final[Json] = {
     "processing": None,
     "receipt_email": None,
     "review": None,
-    "setup_future_usage": None,
     "shipping": None,
     "source": None,
     "statement_descriptor": None,
@@ -305,7 +308,6 @@ _NO_CHARGE_FIELDS: Final[Json] = {
     "fraud_details": {},
     "on_behalf_of": None,
     "outcome": None,
-    "payment_method_details": None,
     "receipt_email": None,
     "receipt_number": None,
     "receipt_url": None,

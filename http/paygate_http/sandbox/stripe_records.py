@@ -9,11 +9,15 @@ from typing import Literal
 from msgspec import Struct
 
 from paygate_http.sandbox.cards import Approve, Confirm, Decline, Verdict
+from paygate_http.sandbox.presence import Asked
 from paygate_http.sandbox.wire import ProviderId
 
 
 class Method(Struct, kw_only=True):
-    """A payment method: a card, and what it will do when it is charged."""
+    """A payment method: a card, and what it will do when it is charged.
+
+    `asked`: what comes of a step-up that is demanded.
+    """
 
     id: str
     does: Literal["approve", "dispute", "confirm", "decline"]
@@ -24,6 +28,7 @@ class Method(Struct, kw_only=True):
     exp_year: int
     holder_name: str | None
     created_at_us: int
+    asked: Asked = "challenge"
 
     @property
     def verdict(self) -> Verdict:
@@ -56,6 +61,8 @@ class Intent(Struct, kw_only=True):
     created_at_us: int
     cancelled_at_us: int | None = None
     cancellation_reason: str | None = None
+    setup_future_usage: str | None = None
+    customer: str | None = None
 
 
 class RefundNote(Struct, kw_only=True):

@@ -14,6 +14,7 @@ from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.cards import Approve, Confirm, Decline, Verdict, judge
 from paygate_http.sandbox.faults import Strike
 from paygate_http.sandbox.later import Later
+from paygate_http.sandbox.presence import Presence, asked_of, network_id_of, present
 from paygate_http.sandbox.records import Charge, Operation
 from paygate_http.sandbox.settlement import Settlement
 from paygate_http.sandbox.wire import ChargeBody, FollowUpBody, ProviderId, Verb, trouble
@@ -46,7 +47,8 @@ class Request(Struct, frozen=True, kw_only=True):
 class Sale(Struct, frozen=True, kw_only=True):
     """What a charge is about, once its instrument was judged.
 
-    `txn_id`: the id of the object that becomes the charge, where there was one before.
+    `txn_id`: the id of the object that becomes the charge, where there was one before. `named`:
+    the card network's id of the charge is given out.
     """
 
     amount_minor: int
@@ -56,6 +58,7 @@ class Sale(Struct, frozen=True, kw_only=True):
     reference: str | None = None
     return_url: str | None = None
     txn_id: str | None = None
+    named: bool = False
 
 
 class Refused(Struct, frozen=True):
@@ -89,13 +92,21 @@ class Teller:
         self, request: Request, body: ChargeBody, strike: Strike | None
     ) -> Operation | Refused:
         """Charge or hold."""
+        presence = Presence(
+            initiator=body.initiator,
+            store=body.store,
+            network_txn_id=body.network_transaction_id,
+            step_up=body.three_d_secure == "required",
+        )
+        asked = "challenge" if body.card is None else asked_of(body.card.number)
         sale = Sale(
             amount_minor=body.amount_minor,
             currency=body.currency,
             capture=body.capture,
-            verdict=judge(body, provider=request.provider),
+            verdict=present(judge(body, provider=request.provider), asked, presence),
             reference=body.reference,
             return_url=body.return_url,
+            named=presence.named and body.wallet is None,
         )
         return self.sell(request, sale, strike)
 
@@ -117,6 +128,8 @@ class Teller:
             created_at_us=self._clock.now_us(),
             return_url=sale.return_url,
         )
+        if sale.named:
+            charge.network_txn_id = network_id_of(charge.id)
         operation = self._operation(
             request, charge, charge.id, charge.amount_minor, charge.reference
         )
@@ -170,6 +183,7 @@ class Teller:
         match verdict:
             case Confirm():
                 operation.status = charge.status = "requires_action"
+                charge.authentication = "challenge"
                 charge.expires_at_us = charge.created_at_us + ACTION_US
                 self._settlement.watch(charge)
             case Decline(code):
@@ -178,7 +192,8 @@ class Teller:
                     self._later.defer(operation, strike)
                 else:
                     self._settlement.decline(operation, charge, code)
-            case Approve(disputed):
+            case Approve(disputed, authentication):
+                charge.authentication = authentication
                 charge.dispute = "due" if disputed else None
                 if _is_pending(strike):
                     self._later.defer(operation, strike)

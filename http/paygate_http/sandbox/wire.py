@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-ProviderId = Literal["sandbox", "sandbox_backup", "sandbox_stripe"]
+ProviderId = Literal[
+    "sandbox", "sandbox_backup", "sandbox_stripe", "sandbox_adyen", "sandbox_paypal"
+]
 PROVIDERS: tuple[ProviderId, ...] = ("sandbox", "sandbox_backup")
-"""The accounts that speak this protocol; `sandbox_stripe` speaks Stripe's."""
+"""The accounts that speak this protocol; the others speak that of the provider in their name."""
 
 Verb = Literal["charge", "authorize", "capture", "refund", "void"]
 
@@ -72,8 +74,21 @@ class WalletBody(Wire, frozen=True, kw_only=True):
     id: _Id
 
 
+class TokenBody(Wire, frozen=True, kw_only=True):
+    """What this provider keeps of a payer, by its token; no number is sent then."""
+
+    id: _Id
+
+    def __repr__(self) -> str:
+        return "<token>"
+
+
 class ChargeBody(Wire, frozen=True, kw_only=True):
-    """Charge (`capture`) or hold. Exactly one of `card` and `wallet` is given."""
+    """Charge (`capture`) or hold. Exactly one of `card`, `wallet` and `token` is given.
+
+    `store`: the payer agreed that the credential is kept. `network_transaction_id`: of the payer's
+    own charge that one by the merchant follows. `three_d_secure` `required`: a step-up is demanded.
+    """
 
     amount_minor: _AmountMinor
     currency: _Currency
@@ -81,13 +96,21 @@ class ChargeBody(Wire, frozen=True, kw_only=True):
     reference: _Id | None = None
     card: CardBody | None = None
     wallet: WalletBody | None = None
+    token: TokenBody | None = None
     description: _Text | None = None
     return_url: _Text | None = None
     customer_ip: Annotated[str, Meta(max_length=64)] | None = None
+    initiator: Literal["customer", "merchant"] = "customer"
+    reason: Literal["unscheduled", "recurring", "installment"] | None = None
+    store: bool = False
+    network_transaction_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    three_d_secure: Literal["automatic", "required"] = "automatic"
 
     def __post_init__(self) -> None:
-        if (self.card is None) == (self.wallet is None):
-            raise ValueError("exactly one of card and wallet must be given")
+        if [self.card, self.wallet, self.token].count(None) != 2:  # noqa: PLR2004 - of three
+            raise ValueError("exactly one of card, wallet and token must be given")
+        if self.initiator == "merchant" and (self.store or self.three_d_secure == "required"):
+            raise ValueError("a charge by the merchant finds no payer to agree or to confirm")
 
 
 class FollowUpBody(Wire, frozen=True, kw_only=True):
@@ -128,6 +151,8 @@ class Answer(Wire, frozen=True, kw_only=True, omit_defaults=True):
     captured: bool = False
     next_action: NextAction | None = None
     expected_by: str | None = None
+    network_transaction_id: str | None = None
+    authentication: str | None = None
 
 
 class Finding(Wire, frozen=True, kw_only=True, omit_defaults=True):
@@ -145,6 +170,8 @@ class Finding(Wire, frozen=True, kw_only=True, omit_defaults=True):
     decline_code: str | None = None
     next_action: NextAction | None = None
     expected_by: str | None = None
+    network_transaction_id: str | None = None
+    authentication: str | None = None
 
 
 class Trouble(Wire, frozen=True, kw_only=True, omit_defaults=True):
