@@ -14,9 +14,11 @@ from msgspec import Struct
 from paygate_actors import events as e
 from paygate_actors.backup import Backup
 from paygate_actors.config import Config
+from paygate_actors.endpoints import Endpoints
 from paygate_actors.evolving import evolve
 from paygate_actors.furnish import adapters_of
 from paygate_actors.money import Money
+from paygate_actors.outbox import DELIVERY, place_of
 from paygate_actors.projection import INBOX, MODE, PAYMENT
 from paygate_actors.proving import pages
 from paygate_actors.record import Call, Payment
@@ -80,6 +82,8 @@ class Checkup(Struct, frozen=True, kw_only=True):
     """What the folder holds. `mode`: sandbox or live; None: no server ever started here.
 
     `published_n`: the newest published end of the audit chain; None: nobody knows, or none is.
+    `given_up`: webhooks to merchants that were given up, by endpoint; `gone`: endpoints that their
+    receivers switched off.
     """
 
     mode: str | None
@@ -92,6 +96,8 @@ class Checkup(Struct, frozen=True, kw_only=True):
     parked_oldest_us: int | None
     audit_rows: int
     bounds: Bounds
+    given_up: Mapping[str, int] = {}
+    gone: tuple[str, ...] = ()
     published_n: int | None = None
     free_bytes: int = FREE_BYTES_MIN
     last_backup: Backup | None = None
@@ -135,6 +141,8 @@ async def check_up(
             attention[shown.attention] += 1
     open_payments, doubts = await _open(store, bounds.key_windows_us)
     parked, oldest_us = await _parked(store)
+    endpoints = Endpoints()
+    await endpoints.load(store)
     stamp = await store.read_document(MODE, MODE)
     return Checkup(
         mode=None if stamp is None or not stamp.sound else stamp.body.decode(),
@@ -147,6 +155,8 @@ async def check_up(
         parked_oldest_us=oldest_us,
         audit_rows=(await store.audit_head())[0],
         bounds=bounds,
+        given_up=await _given_up(store, endpoints),
+        gone=tuple(each.id for each in endpoints.all() if each.disabled == "gone"),
         published_n=published_n,
         free_bytes=free_bytes,
         last_backup=last_backup,
@@ -181,6 +191,13 @@ def troubles(found: Checkup) -> Iterator[str]:
             f" {(found.now_us - oldest_us) // US_PER_S} s: ask the provider which charge it means,"
             " and see whether a server runs."
         )
+    for endpoint_id, count in sorted(found.given_up.items()):
+        yield (
+            f"{count} webhooks to {endpoint_id} were given up: tell the merchant; they can be"
+            " replayed, and are in the feed."
+        )
+    for endpoint_id in found.gone:
+        yield f"The receiver of {endpoint_id} answered 410, and is sent nothing: tell the merchant."
     if found.published_n is not None and found.published_n > found.audit_rows:
         yield (
             f"The audit chain ends at row {found.audit_rows}, and row {found.published_n} was"
@@ -246,6 +263,17 @@ async def _parked(store: Store) -> tuple[int, int | None]:
             break  # as above
         after = items[-1].id
     return count, oldest_us
+
+
+async def _given_up(store: Store, endpoints: Endpoints) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for endpoint in endpoints.all():
+        place = ("place", place_of(endpoint.id, "dead"))
+        query = Query(kind=DELIVERY, where=(place,), limit=PAGE_MAX)
+        count = sum([1 async for _ in pages(store, query)])
+        if count:
+            counts[endpoint.id] = count
+    return counts
 
 
 def _doubt(payment: Payment, call: Call, window_us: int) -> Doubt:

@@ -29,7 +29,7 @@ from paygate_engine.supervisor import Directive, Supervisor
 from paygate_engine.system import ActorSystem
 
 # What waits for its time has a timer of its own; the keeper only sees to what got lost.
-KEEP_S: Final = 60.0
+KEEP_S: Final = 300.0
 # In one round: half a million rows. What is over waits for the next round.
 FORGET_PAGES_MAX: Final = 500
 # A done item serves for nothing but its id, and that is never made again.

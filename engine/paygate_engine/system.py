@@ -74,6 +74,7 @@ class ActorSystem:
         self._on_fatal = on_fatal
         self._wheel = Wheel()
         self._timer: asyncio.TimerHandle | None = None
+        self._ticking = False
         self._timer_due_s = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._injected: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -121,13 +122,19 @@ class ActorSystem:
             self._timer = None
         if self._stopped:
             return
-        if self._wheel.fire(self.clock.monotonic_s()):
+        # What fires sets timers of its own: the loop's is set once, when all have done so.
+        self._ticking = True
+        try:
+            more = self._wheel.fire(self.clock.monotonic_s())
+        finally:
+            self._ticking = False
+        if more:
             self.loop.call_soon(self.tick)
         else:
             self._arm_timer()
 
     def _arm_timer(self) -> None:
-        if self._by_hand or self._stopped:
+        if self._by_hand or self._stopped or self._ticking:
             return
         due_s = self._wheel.next_due_s()
         if due_s is None:

@@ -174,6 +174,7 @@ def _state(found: Checkup) -> Iterator[tuple[str, str]]:
     if found.parked_oldest_us is not None:
         parked += f", the oldest for {_span(found.now_us - found.parked_oldest_us)}"
     yield "webhooks waiting", parked
+    yield "webhooks given up", f"{sum(found.given_up.values()):,}"
     yield "audit rows", f"{found.audit_rows:,}"
     made = found.last_backup
     yield "last backup", "none" if made is None else _backup(made, found.now_us)

@@ -2,10 +2,13 @@
 
 from typing import Any, Final
 
+import msgspec
 import pytest
 
-from paygate_actors.checkup import Bounds, check_up
+from paygate_actors.checkup import Bounds, check_up, troubles
 from paygate_actors.config import Config
+from paygate_actors.endpoints import DisabledBecause, Endpoint, endpoint_document
+from paygate_actors.outbox import Delivery, DeliveryStatus, delivery_document
 from paygate_actors.projection import INBOX, KINDS, MODE
 from paygate_engine.stores.base import Document, Item, Unit, Wake
 from paygate_engine.stores.memory import MemoryStore
@@ -36,6 +39,50 @@ async def test_names_that_lead_back_end_the_look():
 
     assert found.open_payments >= 2
     assert (found.parked >= 2, found.parked_oldest_us) == (True, 5)
+
+
+async def test_what_merchants_were_not_told_is_counted_by_endpoint_and_asks_for_a_person():
+    store = MemoryStore(KINDS)
+    await store.open()
+    endpoints = [endpoint("we_1"), endpoint("we_2", disabled="gone")]
+    deliveries = [
+        delivery("dlv_1", "we_1", "dead"),
+        delivery("dlv_2", "we_1", "dead"),
+        delivery("dlv_3", "we_1", "delivered"),
+    ]
+    documents = (*map(endpoint_document, endpoints), *map(delivery_document, deliveries))
+    await store.commit([Unit(documents=documents)], [()])
+
+    found = await check_up(store, now_us=9, bounds=Bounds.of(Config()), **ASIDE)
+
+    assert (found.given_up, found.gone) == ({"we_1": 2}, ("we_2",))
+    told = [each for each in troubles(found) if "we_" in each]
+    assert [("2 webhooks to we_1" in told[0]), ("we_2 answered 410" in told[1])] == [True, True]
+
+
+def endpoint(of_id: str, disabled: DisabledBecause | None = None) -> Endpoint:
+    return Endpoint(
+        id=of_id,
+        merchant="m",
+        url="https://m.example/hooks",
+        created_at_us=1,
+        updated_at_us=1,
+        secrets=(),
+        disabled=disabled,
+    )
+
+
+def delivery(of_id: str, endpoint_id: str, status: DeliveryStatus) -> Delivery:
+    return Delivery(
+        id=of_id,
+        endpoint_id=endpoint_id,
+        merchant="m",
+        event_id="evt_1",
+        event_type="payment.succeeded",
+        created_at_us=1,
+        event=msgspec.Raw(b"{}"),
+        status=status,
+    )
 
 
 async def test_a_damaged_stamp_is_no_mode():

@@ -110,7 +110,9 @@ def options_of(
     rng = seeded(seed, "options")
     half = sorted(rng.sample(range(len(FAULTS)), len(FAULTS) // 2))
     # Small worlds are drawn more often: they are quick, and what goes wrong in them is readable.
-    clients = min(rng.randint(CLIENTS_MIN, CLIENTS_MAX), rng.randint(CLIENTS_MIN, CLIENTS_MAX))
+    # The third draw has dice of its own: it came later, and what other dice said stays said.
+    draws = (rng, rng, seeded(seed, "clients"))
+    clients = min(each.randint(CLIENTS_MIN, CLIENTS_MAX) for each in draws)
     return Options(
         seed=seed,
         faults=tuple(FAULTS[place] for place in half) if faults is None else faults,
