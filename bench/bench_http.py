@@ -13,14 +13,19 @@ its cost is in the figure.
 import asyncio
 import os
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import Struct
+
+HERE = Path(__file__).parent
+# A script finds what lies beside it; `pytest` does not.
+sys.path.append(str(HERE))
+
+from measured_server import MeasuredServer, serving  # noqa: E402  # see above
 
 SERVERS = ("yardstick", "accept", "sandbox")
 CONNECTIONS = 32
@@ -29,9 +34,6 @@ ROUNDS = 5
 WARM_UP = 300
 # A closed loop on a noisy machine: a reply that takes longer is a failure, not a figure.
 REPLY_S_MAX = 30.0
-
-HERE = Path(__file__).parent
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Round(Struct, frozen=True, kw_only=True):
@@ -43,43 +45,7 @@ class Round(Struct, frozen=True, kw_only=True):
     p99_ms: float
 
 
-class Server(Struct, frozen=True, kw_only=True):
-    """A running server process."""
-
-    name: str
-    process: subprocess.Popen[str]
-    port: int
-
-    def cpu_s(self) -> float:
-        """CPU seconds that the process has used, user and system, all threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-@contextmanager
-def serving(name: str) -> Generator[Server]:
-    """Start a server, and end it."""
-    process = subprocess.Popen(
-        [sys.executable, HERE / "http_servers.py", name],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield Server(name=name, process=process, port=int(process.stdout.readline()))
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-
-
-async def load(server: Server, requests: int, connections: int) -> Round:
+async def load(server: MeasuredServer, requests: int, connections: int) -> Round:
     """Send that many payments, each a new one, and wait for all the answers."""
     numbers = iter(range(requests))
     latencies: list[float] = []
@@ -133,13 +99,14 @@ def _request() -> bytes:
 def measure(requests: int, rounds: int, connections: int) -> dict[str, list[Round]]:
     """Rounds of every server, interleaved: yardstick, accept, sandbox, yardstick, ..."""
     found: dict[str, list[Round]] = {name: [] for name in SERVERS}
-    with serving("yardstick") as one, serving("accept") as two, serving("sandbox") as three:
-        servers = (one, two, three)
+    script = HERE / "http_servers.py"
+    with ExitStack() as stack:
+        servers = [stack.enter_context(serving(script, mode)) for mode in SERVERS]
         for server in servers:
             asyncio.run(load(server, max(connections, requests // 10), connections))
         for _ in range(rounds):
             for server in servers:
-                found[server.name].append(asyncio.run(load(server, requests, connections)))
+                found[server.mode].append(asyncio.run(load(server, requests, connections)))
     return found
 
 

@@ -10,22 +10,20 @@ of the server's high-water mark over the storm.
 """
 
 import asyncio
-import os
 import statistics
-import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
 
 HERE = Path(__file__).parent
-# What tests share: `pytest` finds it by its own settings, a script does not.
-sys.path.append(str(HERE.parent / "tests" / "conformance"))
+# A script finds what lies beside it, and `pytest` what tests share; each needs the other as well.
+sys.path += [str(HERE), str(HERE.parent / "tests" / "conformance")]
 
+from measured_server import MeasuredServer, serving  # noqa: E402  # see above
 from storm_rig import Charge, Heard, Storm, make_charges  # noqa: E402  # see above
 
+SERVERS = HERE / "storm_servers.py"
 KEY = "sk_sandbox_merchant_a"
 PROVIDER = "storm"
 # Public: the sandbox's own.
@@ -33,7 +31,6 @@ SECRET = "whsec_cGF5Z2F0ZS1zYW5kYm94LXdlYmhvb2stc2VjcmV0"
 EVENTS = 10_000
 PAYMENTS = 500
 ROUNDS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024
 
 
@@ -46,48 +43,6 @@ class Round(Struct, frozen=True, kw_only=True):
     grown_kib: int = 0
 
 
-class Server(Struct, frozen=True, kw_only=True):
-    """A running server process."""
-
-    process: subprocess.Popen[str]
-    url: str
-
-    def cpu_s(self) -> float:
-        """CPU seconds that the process has used, user and system, all threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def peak_kib(self) -> int:
-        """The most memory that it ever had, in KiB."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-        raise AssertionError("the kernel names no high-water mark")
-
-
-@contextmanager
-def serving(mode: str) -> Generator[Server]:
-    """Start a server, and end it."""
-    process = subprocess.Popen(
-        [sys.executable, HERE / "storm_servers.py", mode],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield Server(process=process, url=f"http://127.0.0.1:{int(process.stdout.readline())}")
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-
-
 def storm_of(charges: list[Charge], events: int, seed: int) -> Storm:
     """The same storm for every server."""
     return Storm(charges, events=events, seed=seed, secret=SECRET, provider=PROVIDER)
@@ -96,7 +51,7 @@ def storm_of(charges: list[Charge], events: int, seed: int) -> Storm:
 def at_gateway(events: int, payments: int, seed: int) -> Round:
     """Blow at a fresh gateway, and hold the payments against what was sent."""
 
-    async def blow(server: Server) -> Round:
+    async def blow(server: MeasuredServer) -> Round:
         charges = await make_charges(server.url, KEY, payments)
         storm = storm_of(charges, events, seed)
         peak_kib, cpu_s = server.peak_kib(), server.cpu_s()
@@ -110,14 +65,14 @@ def at_gateway(events: int, payments: int, seed: int) -> Round:
             grown_kib=server.peak_kib() - peak_kib,
         )
 
-    with serving("gateway") as server:
+    with serving(SERVERS, "gateway") as server:
         return asyncio.run(blow(server))
 
 
 def at_yardstick(events: int, seed: int) -> Round:
     """Blow at the bare handler."""
     charges = [Charge(payment_id=f"p{n}", charge_id=f"ch_{n}") for n in range(10)]
-    with serving("yardstick") as server:
+    with serving(SERVERS, "yardstick") as server:
         cpu_s = server.cpu_s()
         heard = asyncio.run(storm_of(charges, events, seed).blow(server.url))
         return Round(heard=heard, cpu_us=1e6 * (server.cpu_s() - cpu_s) / events)

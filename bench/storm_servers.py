@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from aiohttp import web
+from measured_server import serve
 
 from paygate_actors.config import Config, Fraud, ProviderConfig, Sandbox
 from paygate_actors.gateway import Gateway
@@ -20,7 +21,6 @@ from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_engine.clock import SystemClock
 from paygate_http.app import make_app
 from paygate_http.logs import configure_logs
-from paygate_http.process import settle
 from paygate_http.runner import EdgeRunner
 from paygate_http.sandbox.server import WEBHOOK_SECRET
 
@@ -96,14 +96,7 @@ async def main(mode: str) -> None:
         else:
             built, app = await gateway(Path(folder, "data"))
             runner = EdgeRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        settle()
-        sys.stdout.write(f"{runner.addresses[0][1]}\n")
-        sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.read)
-        await runner.cleanup()
+        await serve(runner)
         if built is not None:
             await built.stop()
 

@@ -149,12 +149,22 @@ def mismatch(draft: Draft, charge_key: str) -> None:
 
 def repeated(draft: Draft, call: Call, said: Approved) -> None:
     """What was said before is said again: of another amount or currency, it calls a person."""
+    if _is_second(draft, call, said):
+        return
     differs = (
         said.amount.minor != call.confirmed_minor
         or said.amount.currency != draft.payment.created.currency
     )
     if differs and not call.differs:
         draft.attend("amount_mismatch", call.key)
+
+
+def _is_second(draft: Draft, call: Call, said: Approved) -> bool:
+    # Another object succeeded under the key: a person alone can see there which is too many.
+    if call.verb in ("capture", "void") or said.provider_txn_id == call.provider_txn_id:
+        return False
+    draft.attend("charged_twice", said.provider_txn_id)
+    return True
 
 
 def book_stray(draft: Draft, call: Call, said: Approved) -> None:
@@ -247,6 +257,8 @@ def _after_approval(draft: Draft, key: str, ctx: Context) -> None:
 
 
 def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
+    if _is_second(draft, call, said):
+        return
     newest = charge_of(draft.payment)
     if newest is not None and newest.key == call.key:
         note_credential(draft, call, said)
@@ -313,7 +325,7 @@ def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
     if cancelled:
         draft.move("cancelled")
         return
-    late = said.code == NOT_CONFIRMED.code and ctx.now_us - call.started_at_us >= ELSEWHERE_US
+    late = ctx.now_us - call.started_at_us >= ELSEWHERE_US
     stays = waiting is not None or given_up or late
     following = None if stays else next_provider(draft.payment, call, said, ctx)
     if following is not None:
@@ -348,9 +360,8 @@ def gone_at_provider(draft: Draft, call: Call) -> None:
 
 
 def _action_required(draft: Draft, call: Call, said: ActionRequired) -> None:
-    if not call.unresolved or (
-        call.state == "action" and call.url == said.url and call.expires_at_us == said.expires_at_us
-    ):
+    known = (call.state, call.in_doubt, call.url, call.expires_at_us)
+    if not call.unresolved or known == ("action", False, said.url, said.expires_at_us):
         return
     _overruled(draft, call)
     draft.add(

@@ -164,7 +164,11 @@ async def check_up(
 
 
 def troubles(found: Checkup) -> Iterator[str]:
-    """What needs a person, each as a sentence that says what to do; nothing for the healthy."""
+    """What needs a person, each as a sentence that says what to do; nothing for the healthy.
+
+    What webhooks to merchants come to is none of it: whoever lets them fail could otherwise keep
+    the operator's alarm on for ever.
+    """
     if found.mode is None:
         yield "The folder has no stamp: start the server once, or name the right folder."
     if found.free_bytes < FREE_BYTES_MIN:
@@ -191,13 +195,6 @@ def troubles(found: Checkup) -> Iterator[str]:
             f" {(found.now_us - oldest_us) // US_PER_S} s: ask the provider which charge it means,"
             " and see whether a server runs."
         )
-    for endpoint_id, count in sorted(found.given_up.items()):
-        yield (
-            f"{count} webhooks to {endpoint_id} were given up: tell the merchant; they can be"
-            " replayed, and are in the feed."
-        )
-    for endpoint_id in found.gone:
-        yield f"The receiver of {endpoint_id} answered 410, and is sent nothing: tell the merchant."
     if found.published_n is not None and found.published_n > found.audit_rows:
         yield (
             f"The audit chain ends at row {found.audit_rows}, and row {found.published_n} was"

@@ -6,8 +6,8 @@ what is due, a few at a time; what it knows it can lose, because the queue says 
 attempt is concluded in one commit: done, and either delivered, or due again later, or given up.
 
 A receiver that is slow or broken holds up nobody else: its own courier waits, one attempt at a
-time, in a lane that those who are well do not use. A courier begins with one attempt at a time,
-too, and doubles that with each success: how many a stranger's server may hold is earned.
+time, in a lane that those who are well do not use. A courier begins there, with one attempt at a
+time, and doubles that with each success: how many a stranger's server may hold is earned.
 """
 
 from email.utils import parsedate_to_datetime
@@ -30,6 +30,8 @@ from paygate_actors.notice_sender import Answer
 from paygate_actors.outbox import (
     ATTEMPTS_SHOWN,
     DELIVERY,
+    DELIVERY_CEILING,
+    DELIVERY_STATUSES,
     NOTHING,
     Attempt,
     Delivery,
@@ -37,6 +39,7 @@ from paygate_actors.outbox import (
     delay_s,
     delivery_document,
     delivery_item,
+    place_of,
     read_delivery,
 )
 from paygate_actors.vault import KeyMissing, SealBroken
@@ -83,7 +86,7 @@ class Courier(LoopActor):
         super().__init__(system, key, parent)
         self._endpoint_id = endpoint_id
         self._post = post
-        self._well = True
+        self._well = False
         self._width = 1
         self._ticked = False
         self._alarm_us = 0
@@ -150,7 +153,7 @@ class Courier(LoopActor):
                 _log.error("delivery_lost", endpoint=self._endpoint_id, item=item.id)
             await post.journal.append_wait(Unit(done=(self._done(item),)))
             return
-        async with post.place(well=self._well):
+        async with post.place(delivery.merchant, well=self._well):
             attempt, answer = await self._attempt(endpoint, delivery)
         delivery = replace(delivery, attempts=(*delivery.attempts, attempt)[-ATTEMPTS_SHOWN:])
         await self._conclude(item, delivery, answer)
@@ -244,7 +247,12 @@ class Courier(LoopActor):
         post.notices.committed(told)
 
     async def _clear(self) -> None:
-        """Empty the queue of an endpoint that was deleted, say that it is, and end."""
+        """Empty the queue of an endpoint that was deleted, forget its deliveries, and end.
+
+        An attempt that is under way is waited for: it ends with a tick, and may leave something.
+        """
+        if self._post.under_way(self._endpoint_id):
+            return
         queue = queue_of(self._endpoint_id)
         store, journal = self._post.store, self._post.journal
         try:
@@ -253,6 +261,12 @@ class Courier(LoopActor):
             now_us = self.system.clock.now_us()
             while await store.forget(queue=queue, done_before_us=now_us + 1) == PAGE_MAX:
                 pass
+            for status in DELIVERY_STATUSES:
+                place = place_of(self._endpoint_id, status)
+                while await store.forget_documents(
+                    kind=DELIVERY, id_before=DELIVERY_CEILING, facet=place
+                ):
+                    pass
             found = await store.read_document(ENDPOINT, self._endpoint_id)
             if found is not None and found.sound:
                 cleared = replace(read_endpoint(found), cleared=True)

@@ -80,7 +80,7 @@ def _actions(payment: Payment) -> tuple[DeskAction, ...]:
 
 
 def _standing(call: Call) -> CallStanding:
-    if call.state == "action":
+    if call.state == "action" and not call.in_doubt:
         return "requires_action"
     if call.state == "pending":
         return "pending"

@@ -10,13 +10,17 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from paygate_actors.merchant_events import TEST
+from paygate_actors.merchant_events import TEST, WEBHOOK_SUBJECTS
 from paygate_engine.stores.base import PAGE_MAX, Document, Kind, Query, Store
 
 ENDPOINT: Final = "webhook_endpoint"
+# Behind every endpoint's id.
+ENDPOINT_CEILING: Final = "we_~"
 ENDPOINT_KIND: Final = Kind(name=ENDPOINT, facets=("state",))
 FEED: Final = "merchant"
 _LEAVING: Final = "leaving"
+# The facet of those that nothing is left of but their row.
+CLEARED: Final = "deleted"
 
 # More would only multiply every event; who needs to tell more systems has one of them pass it on.
 PER_MERCHANT_MAX: Final = 16
@@ -37,10 +41,10 @@ class SealedSecret(Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """A receiver of one merchant. `events` are names or `subject.*`; none: all of them.
+    """A receiver of one merchant. `events` are names or `subject.*`; none: all about payments.
 
     `secrets` are the newest first. `deleted`: it is nobody's any more; its queue is emptied, and
-    once it is `cleared` only its row is left.
+    once it is `cleared` its row is forgotten.
     """
 
     id: str
@@ -61,10 +65,17 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return self.disabled is None and not self.deleted
 
     def wants(self, event_type: str) -> bool:
-        """Whether its filter lets an event of this type through."""
-        if not self.events or event_type == TEST:
+        """Whether its filter lets an event of this type through.
+
+        News of webhooks are for those who name them: a payment whose receivers are all broken
+        would be told to all of them once more for each that is given up.
+        """
+        subject = event_type.partition(".")[0]
+        if event_type == TEST:
             return True
-        return event_type in self.events or f"{event_type.partition('.')[0]}.*" in self.events
+        if not self.events:
+            return subject not in WEBHOOK_SUBJECTS
+        return event_type in self.events or f"{subject}.*" in self.events
 
     def valid_secrets(self, now_us: int) -> tuple[bytes, ...]:
         """The sealed secrets that sign now, the newest first."""
@@ -83,7 +94,7 @@ def endpoint_document(endpoint: Endpoint) -> Document:
     """The endpoint as it is stored."""
     state = "kept"
     if endpoint.deleted:
-        state = "deleted" if endpoint.cleared else _LEAVING
+        state = CLEARED if endpoint.cleared else _LEAVING
     return Document(
         kind=ENDPOINT,
         id=endpoint.id,

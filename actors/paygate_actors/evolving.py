@@ -9,7 +9,16 @@ from typing import Final, assert_never
 import msgspec
 
 from paygate_actors import events as e
-from paygate_actors.record import IN_DOUBT, Call, Concern, Payment, Txn, is_release, is_stray
+from paygate_actors.record import (
+    IN_DOUBT,
+    Call,
+    Concern,
+    Payment,
+    Txn,
+    is_own_reverse,
+    is_release,
+    is_stray,
+)
 from paygate_actors.states import FINAL, after
 
 # Payments that call for a person do so once or twice; of what a provider may report without end,
@@ -233,7 +242,9 @@ def _call_approved(payment: Payment, event: e.CallApproved, at_us: int) -> Payme
 
 
 def _voided(payment: Payment, void: Call) -> Payment:
-    if (void.provider, void.target) != (payment.provider, payment.provider_txn_id):
+    txn = payment.txn(void.transaction_id)
+    named = (void.provider, void.target) == (payment.provider, payment.provider_txn_id)
+    if not named and (txn is None or not is_own_reverse(txn)):
         return payment  # the reversal of a stray
     calls = tuple(
         msgspec.structs.replace(call, state="declined", in_doubt=False)

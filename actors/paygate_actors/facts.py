@@ -19,7 +19,7 @@ from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined, Outcome
 from paygate_actors.preparing import give_up, released
 from paygate_actors.providers.base import ProviderEvent
-from paygate_actors.record import IN_DOUBT, Call, Payment, Txn, is_release
+from paygate_actors.record import IN_DOUBT, Call, Payment, Txn, is_own_reverse, is_release
 from paygate_actors.sums import asserted, charge_of, open_txn, unclear
 
 CHARGE_EVENTS: Final = frozenset(
@@ -29,6 +29,8 @@ REFUND_EVENTS: Final = frozenset({"refund.succeeded", "refund.failed"})
 DISPUTE_EVENTS: Final = frozenset({"dispute.opened", "dispute.closed"})
 # What is left of a hold lapsed: all of it, or what a partial capture did not take.
 EXPIRED: Final = "payment.expired"
+# The charge cannot be undone any more; it is told of the charge, and not of the void.
+VOID_FAILED: Final = "void.failed"
 # The payer approved it there, and nothing has moved: it is for us to take it now.
 PAYER_DONE: Final = "payment.payer_done"
 
@@ -42,10 +44,30 @@ def said(
     """What became of a call, whichever it is."""
     if call.charges:
         charge_said(draft, call, outcome, ctx)
+        _end_voids(draft, call)
     elif is_release(draft.payment, call):
         released(draft, call, outcome, ctx)
     else:
         follow_up_said(draft, call, outcome, ctx, at_us=at_us)
+
+
+def _end_voids(draft: Draft, charge: Call) -> None:
+    """That a charge is cancelled ends the void that its provider took on, and may never mention."""
+    known = draft.payment.call(charge.key)
+    if known is None or known.declined != "cancelled":
+        return
+    for call in draft.payment.calls:
+        if (
+            call.verb == "void"
+            and call.state == "pending"
+            and _is_about(draft.payment, call, known)
+        ):
+            draft.approve(
+                call,
+                provider_txn_id=known.provider_txn_id or call.target or charge.key,
+                minor=call.amount_minor,
+                currency=draft.payment.created.currency,
+            )
 
 
 def reported(draft: Draft, event: ProviderEvent, provider: str, ctx: Context) -> None:
@@ -60,6 +82,10 @@ def reported(draft: Draft, event: ProviderEvent, provider: str, ctx: Context) ->
     if event.event_type in CHARGE_EVENTS and call is not None:
         call = _meant(draft.payment, call, event)
         said(draft, call, _outcome(draft.payment, call, event), ctx, at_us=event.at_us)
+    elif event.event_type == VOID_FAILED and call is not None:
+        void = _open_follow_up(draft.payment, call, "void")
+        if void is not None:
+            said(draft, void, _outcome(draft.payment, void, event), ctx)
     elif event.event_type == EXPIRED:
         _lapsed(draft, call, ctx)
     elif event.event_type in REFUND_EVENTS:
@@ -240,16 +266,26 @@ def _meant(payment: Payment, call: Call, event: ProviderEvent) -> Call:
     if not call.charges or call.state != "approved":
         return call
     verb = {"payment.succeeded": "capture", "payment.cancelled": "void"}.get(event.event_type)
+    return _open_follow_up(payment, call, verb) or call
+
+
+def _open_follow_up(payment: Payment, charge: Call, verb: str | None) -> Call | None:
     return next(
         (
             other
             for other in payment.calls
-            if other.unresolved
-            and other.verb == verb
-            and (other.provider, other.target) == (call.provider, call.provider_txn_id)
+            if other.unresolved and other.verb == verb and _is_about(payment, other, charge)
         ),
-        call,
+        None,
     )
+
+
+def _is_about(payment: Payment, follow_up: Call, charge: Call) -> bool:
+    # A void may have left before the provider gave the charge the id that it has now.
+    txn = payment.txn(follow_up.transaction_id)
+    own = txn is not None and is_own_reverse(txn) and charge_of(payment) == charge
+    same = own or follow_up.target == charge.provider_txn_id
+    return same and follow_up.provider == charge.provider
 
 
 def _outcome(payment: Payment, call: Call, event: ProviderEvent) -> Outcome:
@@ -257,7 +293,8 @@ def _outcome(payment: Payment, call: Call, event: ProviderEvent) -> Outcome:
     match event.event_type:
         case "payment.succeeded" | "payment.authorized" | "refund.succeeded":
             return Approved(
-                provider_txn_id=event.provider_txn_id,
+                # An event may name a part of what was prepared; follow-ups need the whole's name.
+                provider_txn_id=call.prepared_id or event.provider_txn_id,
                 amount=amount,
                 captured=event.event_type == "payment.succeeded",
                 network_txn_id=event.network_txn_id,
@@ -277,5 +314,5 @@ def _outcome(payment: Payment, call: Call, event: ProviderEvent) -> Outcome:
                 decline_code=event.reason,
                 message="Reported as failed by the provider.",
                 retryable=event.retryable,
-                provider_txn_id=event.provider_txn_id,
+                provider_txn_id=call.prepared_id or event.provider_txn_id,
             )

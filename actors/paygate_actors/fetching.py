@@ -40,6 +40,10 @@ FIRST_BACK_US: Final = 24 * 3_600 * 1_000_000
 PAGES_MAX: Final = 20
 # After failures the pause doubles up to this.
 PAUSE_S_MAX: Final = 900.0
+# A list that was not read for so many of its turns, and for so long at least, calls a person; one
+# that cannot be read calls after that time whatever its turns are.
+OVERDUE_BASELINES: Final = 4
+OVERDUE_S_MIN: Final = 3_600.0
 # No two gateways of one account ask in step: each pause is longer by up to this share.
 JITTER: Final = 0.2
 
@@ -80,6 +84,7 @@ class EventFetcher:
         self._baseline_s = baseline_s
         self._pause_s = max(desk.adapter.capabilities.fetch_s, 0.1)
         self._failures = 0
+        self._failing_us: int | None = None
         self._stopped = False
         self._well_us = system.clock.now_us()
         self._asked = False
@@ -92,6 +97,23 @@ class EventFetcher:
     def age_s(self) -> float:
         """How long ago the list was last read to its end, in seconds; since the start, if never."""
         return (self._system.clock.now_us() - self._well_us) / 1_000_000
+
+    @property
+    def overdue_s(self) -> float:
+        """As `age_s` where the list should have been read by now, in seconds; 0: all is well.
+
+        Nobody is called to a provider that an operator took off.
+        """
+        if not self._desk.is_active:
+            return 0.0
+        age_s = self.age_s
+        if self._baseline_s and age_s > max(OVERDUE_BASELINES * self._baseline_s, OVERDUE_S_MIN):
+            return age_s
+        failing_us = self._failing_us
+        if failing_us is None:
+            return 0.0
+        failing_s = (self._system.clock.now_us() - failing_us) / 1_000_000
+        return age_s if failing_s > OVERDUE_S_MIN else 0.0
 
     def start(self) -> None:
         """Look for the first time after one pause, and then for as long as the process lives."""
@@ -119,6 +141,8 @@ class EventFetcher:
             self._next()
 
     async def _is_due(self) -> bool:
+        if not self._desk.is_active:
+            return False
         health = self._desk.health
         if health.circuits["find"].holds_back or health.quiet_s > 0:
             return False
@@ -149,6 +173,7 @@ class EventFetcher:
         if ended is None:
             return
         self._failures = 0
+        self._failing_us = None
         if ended:
             self._well_us = self._system.clock.now_us()
 
@@ -198,6 +223,8 @@ class EventFetcher:
     def _note_failure(self, why: str) -> None:
         self._failures += 1
         self.failed += 1
+        if self._failing_us is None:
+            self._failing_us = self._system.clock.now_us()
         _log.warning("events_not_fetched", provider=self.provider, why=why, times=self._failures)
 
     async def _read_state(self) -> Fetched:

@@ -27,7 +27,7 @@ from paygate_actors.outcomes import (
     Pending,
     Unknown,
 )
-from paygate_actors.record import Call, Payment, Txn, is_stray
+from paygate_actors.record import Call, Payment, Txn, is_own_reverse, is_stray
 from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
 
 USE_REFUND = Failure(
@@ -134,9 +134,7 @@ def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
     if txn.type == "refund" and refunds_reserved(draft.payment) > draft.payment.captured_minor:
         # It was held as failed, and what it had reserved was given away since.
         draft.attend("refund_exceeds_captured", txn.id)
-    if txn.type != "reverse" or txn.of_stray:
-        return
-    if _of_own_charge(draft.payment, call):
+    if is_own_reverse(txn):
         draft.move("cancelled", failure=_why_cancelled(txn))
 
 
@@ -211,12 +209,12 @@ def _capture_declined(draft: Draft, call: Call, failure: Failure) -> None:
 
 def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> None:
     charge = charge_of(draft.payment)
-    own = _of_own_charge(draft.payment, call)
+    reverse = _txn_of(draft.payment, call)
+    own = is_own_reverse(reverse)
     not_yet = failure.code in ("operation_pending", "already_settled")
     if not_yet and own and charge is not None and charge.unresolved:
         # The charge is decided first, and of which amount; its answer starts the void anew.
         return
-    reverse = _txn_of(draft.payment, call)
     if reverse.status != "pending":
         return  # what became of the charge decided about the reverse already
     if failure.code in HOLD_GONE:
@@ -225,7 +223,7 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         if own and charge is not None and charge.unresolved:
             # Success of it, said later all the same, is money that nobody waits for.
             draft.add(e.CallDeclined(key=charge.key, failure=failure))
-        if own and not reverse.of_stray:
+        if own:
             draft.move("cancelled", failure=_why_cancelled(reverse))
         return
     if failure.code != "already_settled":
@@ -237,13 +235,15 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         return
     if reverse.origin == "system":
         # The void may have left before anybody knew how much it was that was taken.
-        taken = draft.payment.captured_minor if own and not reverse.of_stray else 0
+        taken = draft.payment.captured_minor if own else 0
+        # And before the provider gave the charge the id that it is refunded by.
+        named = charge.provider_txn_id if own and charge is not None else None
         draft.start_call(
             reverse.id,
             "refund",
             provider=call.provider,
             amount_minor=taken or call.amount_minor,
-            target=call.target,
+            target=named or call.target,
         )
         return
     # Refunds that the provider made by itself meanwhile are facts; ours go up to the limit.
@@ -295,7 +295,3 @@ def _txn_of(payment: Payment, call: Call) -> Txn:
     txn = payment.txn(call.transaction_id)
     assert txn is not None, "every call belongs to a transaction"
     return txn
-
-
-def _of_own_charge(payment: Payment, call: Call) -> bool:
-    return (call.provider, call.target) == (payment.provider, payment.provider_txn_id)

@@ -180,24 +180,25 @@ class GatewayFront:
         caller: Caller,
         provider_id: str,
         *,
-        is_active: bool,
-        accepts_charges: bool,
+        is_active: bool | None = None,
+        accepts_charges: bool | None = None,
         tuning: Tuning = AS_IT_IS,
     ) -> ProviderView | Refusal:
         """Turn a provider's switches, durably."""
         desk = self._desk.get(provider_id)
         if desk is None:
             return NO_PROVIDER_HERE
-        switches = turned(
-            desk.switches, is_active=is_active, accepts_charges=accepts_charges, tuning=tuning
-        )
-        at_us = self._system.clock.now_us()
-        unit = switches_unit(provider_id, switches, who=f"key:{caller.key_id}", at_us=at_us)
-        refused = await self._record(unit)
-        if refused is not None:
-            return refused
-        desk.switches = switches
-        return self._desk.view(desk)
+        async with desk.turning:
+            switches = turned(
+                desk.switches, is_active=is_active, accepts_charges=accepts_charges, tuning=tuning
+            )
+            at_us = self._system.clock.now_us()
+            unit = switches_unit(provider_id, switches, who=f"key:{caller.key_id}", at_us=at_us)
+            refused = await self._record(unit)
+            if refused is not None:
+                return refused
+            desk.switches = switches
+            return self._desk.view(desk)
 
     async def put_key(self, caller: Caller, key: ApiKey) -> None:
         """Store an API key. Raises what the journal raises."""

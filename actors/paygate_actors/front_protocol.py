@@ -137,11 +137,15 @@ class Front(Protocol):
         caller: Caller,
         provider_id: str,
         *,
-        is_active: bool,
-        accepts_charges: bool,
+        is_active: bool | None = None,
+        accepts_charges: bool | None = None,
         tuning: Tuning = AS_IT_IS,
     ) -> ProviderView | Refusal:
-        """Turn a provider off, or only new charges at it, or tune it; survives a restart."""
+        """Turn a provider off, or only new charges at it, or tune it; survives a restart.
+
+        None: as it is when this change's turn comes; of `is_active` as the file says where no
+        operator has said anything.
+        """
         ...
 
     async def check_fraud(self, caller: Caller, request: ScoreRequest) -> FraudCheck:

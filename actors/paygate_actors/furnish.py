@@ -18,6 +18,7 @@ from paygate_actors.provider_desk import (
     Switches,
     read_switches,
     switches_unit,
+    word_unknown,
 )
 from paygate_actors.providers.base import Provider
 from paygate_actors.providers.registry import ProviderRefused, build
@@ -70,19 +71,25 @@ def desk_of(
 
 def _desks(config: Config, adapters: Mapping[str, Provider], system: ActorSystem) -> Iterable[Desk]:
     for each in config.providers:
-        switches = Switches(
-            is_active=each.active, accepts_charges=True, created_at_us=system.clock.now_us()
-        )
-        adapter = adapters[each.id]
         concurrency = each.concurrency or config.limits.provider_concurrency
-        health = watched(
-            each.id,
-            deadline_s=adapter.capabilities.deadline_s,
-            concurrency=concurrency,
-            finds=adapter.capabilities.finds,
-            system=system,
-        )
-        yield Desk(each, adapter, health, switches, _pool_of(system, each.id))
+        yield _desk(each, adapters[each.id], concurrency, system)
+
+
+def _desk(
+    provider: ProviderConfig, adapter: Provider, concurrency: int, system: ActorSystem
+) -> Desk:
+    switches = Switches(accepts_charges=True, created_at_us=system.clock.now_us())
+    health = watched(
+        provider.id,
+        deadline_s=adapter.capabilities.deadline_s,
+        concurrency=concurrency,
+        finds=adapter.capabilities.finds,
+        # Asked when a circuit has opened, and then there is a desk.
+        is_active=lambda: desk.is_active,
+        system=system,
+    )
+    desk = Desk(provider, adapter, health, switches, _pool_of(system, provider.id))
+    return desk
 
 
 async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> None:
@@ -90,7 +97,7 @@ async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> N
     for each in desk.all():
         stored = await store.read_document(PROVIDER, each.config.id)
         if stored is not None and stored.sound:
-            each.switches = read_switches(stored)
+            each.switches = await _left(each, stored, store, journal)
         elif stored is not None:
             # What an operator last said is not readable: nothing is sent there until it is said
             # again. The configuration may be older than a reason to keep away from it.
@@ -102,6 +109,33 @@ async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> N
             made_us = each.switches.created_at_us
             unit = switches_unit(each.config.id, each.switches, who="system", at_us=made_us)
             await journal.append_wait(unit)
+
+
+async def _left(desk: Desk, stored: Document, store: Store, journal: Journal) -> Switches:
+    """The switches as they were left; an older row is stored anew, with whose word it was."""
+    switches = read_switches(stored)
+    was_active = word_unknown(stored)
+    if was_active is None:
+        return switches
+    # The audit log is long, and is only asked where the answer matters today: a provider that is
+    # on, and on in the file, is used either way.
+    on_both_ways = was_active and desk.config.active
+    if on_both_ways or not await _operator_switched(desk.config.id, store):
+        switches = msgspec.structs.replace(switches, is_active=None)
+    at_us = desk.switches.created_at_us
+    await journal.append_wait(switches_unit(desk.config.id, switches, who="system", at_us=at_us))
+    return switches
+
+
+async def _operator_switched(provider: str, store: Store) -> bool:
+    """Whether anybody but the gateway itself ever turned a switch of the provider."""
+    after_n = 0
+    while rows := await store.audit_rows(after_n=after_n):
+        after_n = rows[-1].n
+        entries = (row.entry for row in rows if row.entry.stream == provider)
+        if any(entry.what.startswith("switch ") and entry.who != "system" for entry in entries):
+            return True
+    return False
 
 
 async def is_unmarked(folder: str, store: Store, *, mode: str) -> bool:

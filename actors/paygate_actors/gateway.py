@@ -46,6 +46,7 @@ from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Look
 from paygate_actors.pool import ProviderPool
 from paygate_actors.projection import KINDS
+from paygate_actors.provider_places import note_places, refuse_moved
 from paygate_actors.providers.base import Provider
 from paygate_actors.reads import Reads
 from paygate_actors.scrubber import Scrubber
@@ -243,6 +244,7 @@ class Gateway:
         await store.open()
         try:
             unmarked = await is_unmarked(config.data_dir, store, mode=mode)
+            await refuse_moved(config, store)
             keys = vault_keys(
                 config.vault,
                 data_dir=Path(config.data_dir),
@@ -361,6 +363,8 @@ class Gateway:
             await stamp(mark, journal=self.journal, at_us=self.system.clock.now_us())
         await self.webhooks_out.load()
         await load_switches(self.desk, self.store, self.journal)
+        at_us = self.system.clock.now_us()
+        await note_places(self._config, self.store, self.journal, at_us=at_us)
         if threads:
             heads = Path(self._config.data_dir) / HEADS_FILE
             self._publisher = self._storage.start(HeadPublisher, "audit-heads", heads)

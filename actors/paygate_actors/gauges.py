@@ -117,7 +117,7 @@ def _providers(
         charges = each.health.circuits["charge"]
         found[f"paygate_provider_circuit{label}"] = _CIRCUITS[charges.circuit]
         found.update(_of_health(each.config.id, each.health))
-        found[f"paygate_provider_active{label}"] = float(each.switches.is_active)
+        found[f"paygate_provider_active{label}"] = float(each.is_active)
         rate = charges.success_rate_milli
         if rate is not None:
             found[f"paygate_provider_success_ratio{label}"] = rate / 1_000
@@ -139,4 +139,6 @@ def _of_health(provider: str, health: Health) -> Mapping[str, float]:
     for operation, circuit in health.circuits.items():
         both = f'{{provider="{provider}",operation="{operation}"}}'
         found[f"paygate_provider_operation_circuit{both}"] = _CIRCUITS[circuit.circuit]
+    for reason, count in health.unknowns.items():
+        found[f'paygate_provider_unknown_total{{provider="{provider}",reason="{reason}"}}'] = count
     return found

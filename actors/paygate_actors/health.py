@@ -5,7 +5,7 @@ faith, and notices within a few calls.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, assert_never
+from typing import Final, Literal, assert_never, get_args
 
 from paygate_actors.breaker import Breaker, Circuit
 from paygate_actors.outcomes import (
@@ -16,6 +16,7 @@ from paygate_actors.outcomes import (
     Pending,
     Prepared,
     Unknown,
+    UnknownReason,
 )
 from paygate_actors.retry_budget import RetryBudget
 from paygate_actors.route import Behind
@@ -24,6 +25,8 @@ from paygate_engine.clock import Clock
 Operation = Literal["charge", "capture", "void", "refund", "find"]
 
 OPERATIONS: Final[tuple[Operation, ...]] = ("charge", "capture", "void", "refund", "find")
+# Why nobody knows what a provider did, as far as its answers say so: all but our own restarts.
+REASONS: Final = tuple(reason for reason in get_args(UnknownReason) if reason != "restarted")
 # A provider that needs half of its deadline is about to miss it.
 SLOW_SHARE: Final = 0.5
 # A provider may ask for any pause; after this long it is asked whether it still means it.
@@ -33,6 +36,7 @@ QUIET_S_MAX: Final = 60.0
 class Health:
     """One provider's. `running`, `waiting`, `concurrency`: its pool's, as the pool last said.
 
+    `unknowns`: how many answers left it unknown what was done, by reason, from the start.
     `on_change` hears which operation's circuit opened or closed.
     """
 
@@ -44,6 +48,7 @@ class Health:
         "circuits",
         "concurrency",
         "running",
+        "unknowns",
         "waiting",
     )
 
@@ -62,6 +67,7 @@ class Health:
         self.running = 0
         self.waiting = 0
         self.changes = 0
+        self.unknowns: dict[str, int] = dict.fromkeys(REASONS, 0)
 
         def breaker(operation: Operation) -> Breaker:
             def changed(circuit: Circuit) -> None:
@@ -102,6 +108,10 @@ class Health:
     def record(self, operation: Operation, outcome: Outcome | Prepared, *, seconds: float) -> None:
         """Note an answer, and what it says about when to come again."""
         self.circuits[operation].record(well=answered_well(outcome), seconds=seconds)
+        if isinstance(outcome, Unknown):
+            # What an adapter says that is none of our own words is none that anybody understands.
+            reason = outcome.reason if outcome.reason in self.unknowns else "garbage"
+            self.unknowns[reason] += 1
         wait_s = outcome.retry_after_s if isinstance(outcome, Declined | Unknown) else None
         if wait_s is not None and wait_s > 0:
             until_s = self._clock.monotonic_s() + min(wait_s, QUIET_S_MAX)

@@ -5,6 +5,7 @@ and so many at a time as a person's patience allows. What comes of it goes the w
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, cast
 
@@ -16,13 +17,23 @@ from paygate_actors.messages import Refusal
 from paygate_actors.provider_desk import ProviderDesk
 from paygate_actors.providers.base import Returned, ReturningProvider, SignatureInvalid
 
-# One for each payer who stands at the door now; a flood of them is no payers.
+# Payers of one provider who stand at the door now; a flood of them is no payers. It is refused
+# (503) and not sent on with a kind word: whoever is one must come again for their payment's sake.
 WAITING_MAX: Final = 256
+
+# An operator who takes a provider off for a while is not done within seconds.
+OFF_RETRY_S: Final = 60
 
 _NOBODY: Final = Refusal(code="provider_not_found", detail="No such provider.")
 _STRANGER: Final = Refusal(code="signature_invalid", detail="This address was not written here.")
 _FULL: Final = Refusal(
     code="overloaded", detail="Too many come back at once; open the page again.", retry_after_s=1
+)
+
+_OFF: Final = Refusal(
+    code="provider_silent",
+    detail="Nothing is sent to this provider at present; open the page again later.",
+    retry_after_s=OFF_RETRY_S,
 )
 
 _log = structlog.get_logger("paygate.homecoming")
@@ -34,7 +45,7 @@ class Homecoming:
     def __init__(self, *, desk: ProviderDesk, inbox: Inbox) -> None:
         self._desk = desk
         self._inbox = inbox
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
 
     async def receive(self, provider_id: str, query: Mapping[str, str]) -> str | Refusal:
         """Tell the provider; where the payer goes on to, empty: nowhere."""
@@ -43,9 +54,11 @@ class Homecoming:
             return _NOBODY
         if not desk.adapter.capabilities.returns:
             return ""
-        if self._waiting >= WAITING_MAX:
+        if not desk.is_active:
+            return _OFF
+        if self._waiting[provider_id] >= WAITING_MAX:
             return _FULL
-        self._waiting += 1
+        self._waiting[provider_id] += 1
         try:
             async with asyncio.timeout(desk.adapter.capabilities.deadline_s):
                 back = await cast("ReturningProvider", desk.adapter).returned(query)
@@ -58,7 +71,7 @@ class Homecoming:
             _log.error("payer_not_understood", provider=provider_id, error=type(error).__name__)
             return _STRANGER
         finally:
-            self._waiting -= 1
+            self._waiting[provider_id] -= 1
         if back.events:
             taken = await guarded(self._inbox.take(provider_id, back.events))
             if isinstance(taken, Refusal):

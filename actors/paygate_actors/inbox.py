@@ -17,16 +17,16 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from paygate_actors.addressees import Addressees
 from paygate_actors.damage import Mender
-from paygate_actors.draft import payment_of_first
 from paygate_actors.parking import Parking, Stored, places
 from paygate_actors.payment_messages import Reported
-from paygate_actors.projection import INBOX, RAW, TRANSACTION, charge_link, read_transaction
+from paygate_actors.projection import INBOX, RAW
 from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.raw_webhooks import KEEP_US, RawWebhook, forget_raws, raw_item
 from paygate_engine.errors import Corrupt, Overloaded
 from paygate_engine.journal import Journal
-from paygate_engine.stores.base import AuditEntry, Done, Item, Query, Store, Unit
+from paygate_engine.stores.base import AuditEntry, Done, Item, Store, Unit
 from paygate_engine.system import ActorSystem
 
 # Often enough that a lost message is noticed before anybody is alerted, and next to free.
@@ -48,8 +48,6 @@ FORGET_PAGES_MAX: Final = 10
 FORGET_RAW_US: Final = 600 * 1_000_000
 # What the id of an event ends with that is stored again, because its first row was damaged.
 AGAIN: Final = "#again"
-# Ids that providers give; ours are 32 characters. Longer ones are no ids.
-REFERENCE_MAX: Final = 64
 KEEP_DONE_US: Final = KEEP_US
 
 _log = structlog.get_logger("paygate.inbox")
@@ -81,8 +79,8 @@ class Inbox:
         self._store = store
         self._journal = journal
         self._tell = tell
-        self._is_active = is_active
         self._mender = mender
+        self._addressees = Addressees(store, mender, is_active)
         self._unreadable: set[str] = set()
         self._parking = Parking()
         self._recent: dict[str, None] = {}
@@ -308,29 +306,10 @@ class Inbox:
 
     async def _payment_of(self, stored: Stored) -> str | None:
         try:
-            return await self._looked_up(stored)
+            return await self._addressees.find(stored)
         except Corrupt as error:
             _log.error("webhook_waits", error=str(error))
             return None  # its payment is damaged: the event waits as for one that nobody knows
-
-    async def _looked_up(self, stored: Stored) -> str | None:
-        event = stored.event
-        if event.reference is not None and len(event.reference) <= REFERENCE_MAX:
-            transaction_id = event.reference.rpartition("-")[0]
-            if transaction_id.startswith("txn_"):
-                first = payment_of_first(transaction_id)
-                if self._is_active(first):
-                    return first
-                document = await self._mender.read(TRANSACTION, transaction_id)
-                if document is not None:
-                    return read_transaction(document).payment_id
-        for provider, named in places(stored):
-            query = Query(kind=TRANSACTION, link=(charge_link(provider), named), limit=1)
-            for document in await self._store.query(query):
-                whole = await self._mender.mended(document)
-                if whole is not None:
-                    return read_transaction(whole).payment_id
-        return None
 
 
 class _Arrival(Struct, frozen=True, kw_only=True):

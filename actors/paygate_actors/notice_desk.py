@@ -46,6 +46,7 @@ from paygate_actors.outbox import (
     place_of,
     read_delivery,
 )
+from paygate_actors.url_checks import UrlChecks
 from paygate_actors.vault import Vault
 from paygate_actors.webhook_signing import SECRET_BYTES, secret_text
 from paygate_engine.ids import Ids
@@ -58,6 +59,10 @@ Changed = Callable[[Endpoint], Awaitable[Endpoint]]
 
 NO_ENDPOINT: Final = Refusal(code="endpoint_not_found", detail="No such webhook endpoint.")
 NO_DELIVERY: Final = Refusal(code="delivery_not_found", detail="No such delivery.")
+_FULL: Final = Refusal(
+    code="endpoint_limit_reached",
+    detail=f"There are {PER_MERCHANT_MAX} already: delete one, or pass events on.",
+)
 
 
 class NoticeOffice:
@@ -69,12 +74,15 @@ class NoticeOffice:
         self._book = book
         self._feed = EventFeed(post.store, book)
         self._overlap_us = overlap_s * US_PER_S
+        self._urls = UrlChecks(post.sender)
 
     # ------------------------------------------------------------------ endpoints
 
     async def create(self, caller: Caller, wanted: NewEndpoint) -> WithSecret | Refusal:
         """Make an endpoint and its first secret."""
-        refused = await self._refuse(wanted.url, wanted.events)
+        if len(self._post.endpoints.of(caller.merchant)) >= PER_MERCHANT_MAX:
+            return _FULL
+        refused = await self._refuse(caller.merchant, wanted.url, wanted.events)
         if refused is not None:
             return refused
         now_us = self._now_us()
@@ -95,11 +103,8 @@ class NoticeOffice:
         )
         if isinstance(added, Refusal):
             return added
-        if not added:
-            return Refusal(
-                code="endpoint_limit_reached",
-                detail=f"There are {PER_MERCHANT_MAX} already: delete one, or pass events on.",
-            )
+        if not added:  # others were made while this one was looked at
+            return _FULL
         return WithSecret(endpoint=endpoint, secret=text)
 
     def endpoints(self, caller: Caller) -> Sequence[Endpoint]:
@@ -123,6 +128,7 @@ class NoticeOffice:
         if isinstance(owned, Refusal):
             return owned
         refused = await self._refuse(
+            owned.merchant,
             None if wanted.url is UNSET else wanted.url,
             () if wanted.events is UNSET else wanted.events,
         )
@@ -265,7 +271,9 @@ class NoticeOffice:
 
     # ------------------------------------------------------------------ private
 
-    async def _refuse(self, url: str | None, events: Sequence[str]) -> Refusal | None:
+    async def _refuse(
+        self, merchant: str, url: str | None, events: Sequence[str]
+    ) -> Refusal | None:
         faults: list[Fault] = []
         known = {*EVENT_TYPES, *(f"{subject}.*" for subject in SUBJECTS)}
         for place, name in enumerate(events):
@@ -274,7 +282,9 @@ class NoticeOffice:
                 faults.append(
                     Fault(pointer=f"/events/{place}", code="unknown_event", detail=detail)
                 )
-        why = None if url is None else await self._post.sender.check(url)
+        why = None if url is None else await self._urls.check(merchant, url)
+        if isinstance(why, Refusal):
+            return why
         if why is not None:
             faults.append(Fault(pointer="/url", code="url_refused", detail=why))
         if not faults:

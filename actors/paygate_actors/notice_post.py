@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 from paygate_actors.endpoints import Endpoint, Endpoints, endpoint_document
 from paygate_actors.merchant_events import WEBHOOK_SUBJECTS, GivenUp, MerchantEvent
@@ -23,8 +24,11 @@ from paygate_engine.system import ActorSystem
 
 # Sends at a time, over all endpoints: each is a socket and some kilobytes.
 WELL_MAX: Final = 192
-# Of endpoints whose last attempt failed; however many hang, those that are well lose no place.
+# Of endpoints whose last attempt failed, and of those that never answered yet; however many hang,
+# those that are well lose no place.
 ILL_MAX: Final = 64
+# Of one merchant, also to endpoints that it has deleted since: one for each that it may have.
+MERCHANT_SENDS_MAX: Final = 16
 
 _NONE: Final[AbstractSet[str]] = frozenset()
 
@@ -65,6 +69,8 @@ class NoticePost:
         self._changing = asyncio.Lock()
         self._well = asyncio.Semaphore(WELL_MAX)
         self._ill = asyncio.Semaphore(ILL_MAX)
+        # One lives as long as somebody holds a place of it or waits for one.
+        self._merchants: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @property
     def endpoints(self) -> Endpoints:
@@ -72,9 +78,12 @@ class NoticePost:
         return self.notices.endpoints
 
     @asynccontextmanager
-    async def place(self, *, well: bool) -> AsyncGenerator[None]:
-        """Hold one of the places of those that are well, or of those that are not."""
-        async with self._well if well else self._ill:
+    async def place(self, merchant: str, *, well: bool) -> AsyncGenerator[None]:
+        """Hold one of the merchant's places, and one of those that are well, or that are not."""
+        own = self._merchants.get(merchant)
+        if own is None:
+            own = self._merchants[merchant] = asyncio.Semaphore(MERCHANT_SENDS_MAX)
+        async with own, self._well if well else self._ill:
             yield
 
     def began(self, endpoint_id: str, item_id: str) -> None:
@@ -164,8 +173,8 @@ class NoticePost:
     def told_of(self, delivery: Delivery, reason: str, *, disabled: bool) -> Told:
         """What its merchant is told of a delivery that is given up, or of its endpoint's end.
 
-        Other endpoints are told too, but not of news that was itself of this kind: two broken
-        receivers would be told of each other for ever.
+        Other endpoints are told too where they ask for it by name, but not of news that was itself
+        of this kind: two broken receivers would be told of each other for ever.
         """
         event = MerchantEvent(
             id=self.system.ids.new("evt"),

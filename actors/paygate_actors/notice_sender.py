@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
+from paygate_actors.bounded_heads import bounded_connector
 from paygate_actors.url_guard import UrlRefused, check_addresses, check_url
 
 # The specification says 15 to 30 s: a receiver stores what it gets and answers.
@@ -23,6 +24,9 @@ SEND_S_MAX: Final = 15.0
 # As many as there can be attempts at a time (`notice_post`), so that names whose servers hang keep
 # nobody else's waiting. A thread is made when it is needed.
 RESOLVER_THREADS: Final = 256
+# For URLs that are only looked at, apart from those, so that nobody's webhooks wait for them: four
+# at a time of a merchant (`url_checks`), and a look-up that hangs outlives its deadline twice.
+CHECK_THREADS: Final = 32
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -72,6 +76,10 @@ class HttpSender:
         self._resolver = _JudgedResolver(
             resolve or _resolve, self._threads, allow_loopback=allow_loopback
         )
+        self._check_threads = ThreadPoolExecutor(CHECK_THREADS, "paygate-url-checks")
+        self._checking = _JudgedResolver(
+            resolve or _resolve, self._check_threads, allow_loopback=allow_loopback
+        )
         self._session: aiohttp.ClientSession | None = None
 
     async def check(self, url: str) -> str | None:
@@ -79,7 +87,7 @@ class HttpSender:
         try:
             known = check_url(url, allow_loopback=self._allow_loopback)
             async with asyncio.timeout(self._send_s_max):
-                await self._resolver.resolve(known.raw_host or "", known.port or 0)
+                await self._checking.resolve(known.raw_host or "", known.port or 0)
         except UrlRefused as refused:
             return str(refused)
         except _AddressRefused as refused:
@@ -113,11 +121,12 @@ class HttpSender:
         if session is not None:
             await session.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._check_threads.shutdown(wait=False, cancel_futures=True)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=bounded_connector(
                     resolver=self._resolver,
                     use_dns_cache=False,
                     force_close=True,

@@ -23,6 +23,8 @@ DELIVERY_KIND: Final = Kind(name=DELIVERY, facets=("place",))
 
 DeliveryStatus = Literal["pending", "delivered", "dead"]
 DELIVERY_STATUSES: Final[tuple[DeliveryStatus, ...]] = ("pending", "delivered", "dead")
+# Behind every delivery's id.
+DELIVERY_CEILING: Final = "dlv_~"
 
 # Seconds before each attempt, counted from the one before: the schedule of Standard Webhooks.
 SCHEDULE_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)

@@ -31,7 +31,7 @@ from paygate_actors.payment_messages import (
     WhichCall,
 )
 from paygate_actors.pool import Answered, look_up_of
-from paygate_actors.preparing import give_up, prepared
+from paygate_actors.preparing import give_up, prepared, unanswered
 from paygate_actors.projection import INBOX, Cause
 from paygate_actors.record import Call
 from paygate_actors.sums import charge_of
@@ -138,7 +138,7 @@ class PaymentActor(PaymentAtDesk):
             return None
         if self._pursuer is not None:
             self._pursuer.heard(message)
-        _hear(draft, call, message, ctx)
+        hear(draft, call, message, ctx)
         facts.passed(draft, ctx)
         pursuer = self._pursuer
         if not draft.events and pursuer and pursuer.nothing_new(self._known(), message):
@@ -206,10 +206,13 @@ class PaymentActor(PaymentAtDesk):
         return self._commit(draft, Cause(who="system", what="pursue")) if draft.events else None
 
 
-def _hear(draft: Draft, call: Call, message: Answered, ctx: Context) -> None:
+def hear(draft: Draft, call: Call, message: Answered, ctx: Context) -> None:
+    """Decide what an answer to a call, or to a question about it, means."""
     outcome = message.outcome
     if message.source == "prepare" and not call.unprepared:
         return  # the first step says nothing of the second
+    if message.source == "call" and isinstance(outcome, Unknown):
+        unanswered(draft, call, outcome)
     if not isinstance(outcome, Prepared):
         facts.said(draft, call, outcome, ctx)
     elif message.source == "prepare":

@@ -1,9 +1,16 @@
 """How a payer pays, as a request says it: a closed union. Numbers and tokens are sealed."""
 
+from typing import Final
+
 from msgspec import Struct
 
 from paygate_actors.card import SealedCard
 from paygate_actors.credentials import SealedToken
+
+CARD_KINDS: Final = ("card", "credit_card", "debit_card")
+"""What a request may call a card: merchants' own words, of which nobody checks the second half."""
+METHOD_KINDS: Final = (*CARD_KINDS, "wallet", "token", "provider_token")
+"""Every `paymentMethod.type`."""
 
 
 class CardMethod(Struct, frozen=True, kw_only=True, tag="card"):

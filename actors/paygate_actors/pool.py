@@ -229,7 +229,12 @@ class ProviderPool(LoopActor):
             if not self._calls and not self._queue:
                 self.idle.set()
         seconds = clock.monotonic_s() - started_s
-        self.health.record(_operation_of(job), outcome, seconds=seconds)
+        operation = _operation_of(job)
+        self.health.record(operation, outcome, seconds=seconds)
+        if isinstance(outcome, Unknown) and outcome.reason == "garbage":
+            # Not its detail: an adapter of somebody else's may quote a card there.
+            about = {"operation": operation, "payment_id": job.payment_id}
+            _log.warning("provider_garbage", provider=self.provider.id, **about)
         if not self._repeats(waiting, outcome):
             self._answer(job, waiting.asker, outcome)
         self._next()

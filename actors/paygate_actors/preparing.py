@@ -114,6 +114,12 @@ def payer_is_done(call: Call, outcome: Outcome | Prepared) -> bool:
     )
 
 
+def unanswered(draft: Draft, call: Call, said: Unknown) -> None:
+    """Record that money was asked for after the payer came back, and that nobody knows the end."""
+    if call.state == "action" and call.prepared_id is not None and not call.in_doubt:
+        draft.add(e.CallInDoubt(key=call.key, reason=said.reason))
+
+
 def may_confirm(payment: Payment, call: Call) -> bool:
     """Whether the money is still wanted: nobody undoes it, gave it up, or said how it ended."""
     return (

@@ -5,6 +5,7 @@ the one that finds out. What the probe hears only shortens the wait: where it is
 circuit half opens after its time all the same, and one charge decides.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import structlog
@@ -30,9 +31,18 @@ _log = structlog.get_logger("paygate.providers")
 
 
 def watched(
-    provider: str, *, deadline_s: float, concurrency: int, finds: bool, system: ActorSystem
+    provider: str,
+    *,
+    deadline_s: float,
+    concurrency: int,
+    finds: bool,
+    is_active: Callable[[], bool],
+    system: ActorSystem,
 ) -> Health:
-    """Make the health of a provider: changes of its circuits are logged, open ones are probed."""
+    """Make the health of a provider: changes of its circuits are logged, open ones are probed.
+
+    While it is not active nothing is sent there, and so no probe.
+    """
 
     def changed(operation: Operation, circuit: Circuit) -> None:
         _log.warning("circuit_changed", provider=provider, operation=operation, circuit=circuit)
@@ -40,15 +50,23 @@ def watched(
             system.after(PROBE_S, prober.due, None)
 
     health = Health(system.clock, deadline_s=deadline_s, concurrency=concurrency, on_change=changed)
-    prober = Prober(provider, health, system)
+    prober = Prober(provider, health, system, is_active=is_active)
     return health
 
 
 class Prober:
     """Probes one provider while its circuit for charges is open."""
 
-    def __init__(self, provider: str, health: Health, system: ActorSystem) -> None:
+    def __init__(
+        self,
+        provider: str,
+        health: Health,
+        system: ActorSystem,
+        *,
+        is_active: Callable[[], bool],
+    ) -> None:
         self._provider = provider
+        self._is_active = is_active
         self._health = health
         self._system = system
         self._asking = False
@@ -62,7 +80,7 @@ class Prober:
     async def _probe(self) -> None:
         pool = cast("LightRef[ProviderPool] | None", self._system.get(f"pool:{self._provider}"))
         try:
-            if pool is not None:
+            if pool is not None and self._is_active():
                 asked: LoopFuture[Any] = pool.ask(
                     LookUp(key=PROBE_KEY), block=False, timeout=ANSWER_S
                 )

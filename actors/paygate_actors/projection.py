@@ -44,6 +44,10 @@ MODE: Final = "mode"
 """Sandbox or live: what the folder is stamped with."""
 FETCHED: Final = "fetched"
 """Up to where a provider's own list of events was read, by the provider's id."""
+KEY_NAMES: Final = "key_names"
+"""The names of keys that verified a provider's webhooks, by the provider's id."""
+PLACE: Final = "provider_place"
+"""Which account a provider's name stands for, by that name."""
 
 KINDS: Final = (
     Kind(name=PAYMENT, facets=("status", "provider")),
@@ -56,6 +60,8 @@ KINDS: Final = (
     Kind(name=DESK, facets=("state",)),
     Kind(name=MODE),
     Kind(name=FETCHED),
+    Kind(name=PLACE),
+    Kind(name=KEY_NAMES),
     ENDPOINT_KIND,
     DELIVERY_KIND,
 )

@@ -3,15 +3,16 @@
 Two switches for operators: `is_active` off, nothing is sent there any more (what is open waits);
 `accepts_charges` off, no *new* charge goes there, while refunds, look-ups and webhooks go on.
 Priority, weight and the number of calls at a time may be set too, over what is configured. All of
-it is stored, and survives a restart.
+it is stored, and survives a restart; what no operator said is as the configuration says today.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Struct, field
 from pykka import ActorDeadError
 
 from paygate_actors import events as e
@@ -47,10 +48,12 @@ _log = structlog.get_logger("paygate.providers")
 class Switches(Struct, frozen=True, kw_only=True):
     """What an operator decided about a provider, and since when it is known.
 
-    `priority`, `weight`, `concurrency`: None where it stands as it is configured.
+    `is_active`, `priority`, `weight`, `concurrency`: None where it stands as it is configured.
     """
 
-    is_active: bool
+    # Stored under another name than `is_active` of older rows, which told the configuration's word
+    # and an operator's alike: who reads one knows which of the two it is.
+    is_active: bool | None = field(default=None, name="active")
     accepts_charges: bool
     created_at_us: int
     priority: int | None = None
@@ -58,10 +61,16 @@ class Switches(Struct, frozen=True, kw_only=True):
     concurrency: int | None = None
 
 
+class _OlderSwitches(Switches, frozen=True, kw_only=True):
+    """As rows were that did not know what an operator had said and what the configuration."""
+
+    was_active: bool | None = field(default=None, name="is_active")
+
+
 class Desk:
     """One provider: its adapter, health, pool and switches. `concurrency`: as configured."""
 
-    __slots__ = ("_concurrency", "_switches", "adapter", "config", "health", "pool")
+    __slots__ = ("_concurrency", "_switches", "adapter", "config", "health", "pool", "turning")
 
     def __init__(
         self,
@@ -77,6 +86,9 @@ class Desk:
         self.pool = pool
         self._concurrency = health.concurrency
         self.switches = switches
+        # Held from reading the switches until they are stored and set: of two operators at the
+        # same time the second turns what the first one left.
+        self.turning = asyncio.Lock()
 
     @property
     def switches(self) -> Switches:
@@ -88,6 +100,12 @@ class Desk:
         self._switches = switches
         given = switches.concurrency
         self.health.concurrency = self._concurrency if given is None else given
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything may be sent there."""
+        given = self._switches.is_active
+        return self.config.active if given is None else given
 
     @property
     def priority(self) -> int:
@@ -106,7 +124,7 @@ class Desk:
         return Candidate(
             id=self.config.id,
             can=self.adapter.capabilities,
-            active=self._switches.is_active,
+            active=self.is_active,
             accepts_charges=self._switches.accepts_charges,
             priority=self.priority,
             weight=self.weight,
@@ -167,7 +185,7 @@ class ProviderDesk:
     def submit(self, provider: str, job: Perform | LookUp) -> None:
         """Hand a job to the provider's pool; what cannot leave is answered as not sent."""
         desk = self._desks.get(provider)
-        pool = desk.pool() if desk is not None and desk.switches.is_active else None
+        pool = desk.pool() if desk is not None and desk.is_active else None
         try:
             if pool is not None:
                 pool.tell(job)
@@ -184,7 +202,7 @@ class ProviderDesk:
         With a payment's id the payment hears the answer too, before whoever waits goes on.
         """
         desk = self._desks.get(call.provider)
-        pool = desk.pool() if desk is not None and desk.switches.is_active else None
+        pool = desk.pool() if desk is not None and desk.is_active else None
         job = look_up_of(call, payment_id)
         return None if pool is None else pool.ask(job, block=False, timeout=timeout_s)
 
@@ -197,7 +215,7 @@ class ProviderDesk:
             id=config.id,
             name=config.name or desk.adapter.name,
             kind=config.kind,
-            is_active=desk.switches.is_active,
+            is_active=desk.is_active,
             accepts_charges=desk.switches.accepts_charges,
             priority=desk.priority,
             config=desk.adapter.redacted_config(),
@@ -219,12 +237,12 @@ class ProviderDesk:
 
 
 def turned(
-    switches: Switches, *, is_active: bool, accepts_charges: bool, tuning: Tuning
+    switches: Switches, *, is_active: bool | None, accepts_charges: bool | None, tuning: Tuning
 ) -> Switches:
-    """The switches as an operator wants them now."""
+    """The switches as an operator wants them now; what is None stays as it is."""
     return Switches(
-        is_active=is_active,
-        accepts_charges=accepts_charges,
+        is_active=switches.is_active if is_active is None else is_active,
+        accepts_charges=switches.accepts_charges if accepts_charges is None else accepts_charges,
         created_at_us=switches.created_at_us,
         priority=switches.priority if tuning.priority is None else tuning.priority,
         weight=switches.weight if tuning.weight is None else tuning.weight,
@@ -234,7 +252,8 @@ def turned(
 
 def switches_unit(provider: str, switches: Switches, *, who: str, at_us: int) -> Unit:
     """What is committed when an operator turns a switch."""
-    what = f"active={switches.is_active} charges={switches.accepts_charges}"
+    active = "as configured" if switches.is_active is None else switches.is_active
+    what = f"active={active} charges={switches.accepts_charges}"
     for name in ("priority", "weight", "concurrency"):
         value = getattr(switches, name)
         what += "" if value is None else f" {name}={value}"
@@ -245,5 +264,12 @@ def switches_unit(provider: str, switches: Switches, *, who: str, at_us: int) ->
 
 
 def read_switches(document: Document) -> Switches:
-    """The switches as they were stored."""
-    return msgspec.json.decode(document.body, type=Switches)
+    """The switches as they were stored; of an older row as an operator's, while nobody knows."""
+    older = word_unknown(document)
+    read = msgspec.json.decode(document.body, type=Switches)
+    return read if older is None else msgspec.structs.replace(read, is_active=older)
+
+
+def word_unknown(document: Document) -> bool | None:
+    """Whether the provider was on in a row that does not say by whose word; None: the row says."""
+    return msgspec.json.decode(document.body, type=_OlderSwitches).was_active

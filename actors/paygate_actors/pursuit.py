@@ -41,7 +41,7 @@ RETRY_AFTER_S_MAX: Final = 600.0
 
 # A request whose answer got lost on the way to the payment (its pool failed) is asked about
 # after this long: later than any deadline and any wait in a pool.
-LOST_AFTER_S: Final = 60.0
+LOST_AFTER_S: Final = 90.0
 
 US_PER_S: Final = 1_000_000
 

@@ -15,6 +15,7 @@ import structlog
 from paygate_actors.guarding import guarded
 from paygate_actors.homecoming import Homecoming
 from paygate_actors.inbox import Inbox
+from paygate_actors.key_names import KeyNames
 from paygate_actors.messages import Refusal
 from paygate_actors.provider_desk import Desk, ProviderDesk
 from paygate_actors.providers.base import (
@@ -33,8 +34,9 @@ from paygate_engine.system import ActorSystem
 
 # A certificate is one small file; a provider waits some ten seconds for our 200.
 FETCH_S: Final = 5.0
-# Fetches under way at once: those of one provider share one, and there are few providers.
-FETCHES_MAX: Final = 8
+# Webhooks whose keys are being looked for at once, each with its body: 16 MB. Adapters bound those
+# that name what nobody knows far below this, so that these never shut out the others.
+FETCHES_MAX: Final = 256
 
 _NOT_SIGNED: Final = Refusal(code="signature_invalid", detail="Not signed by this provider.")
 _UNREADABLE: Final = Refusal(code="malformed_body", detail="The event cannot be read.")
@@ -67,12 +69,14 @@ class Reception:
         desk: ProviderDesk,
         journal: Journal,
         inbox: Inbox,
+        key_names: KeyNames,
         oldest_message_s_max: float,
     ) -> None:
         self._system = system
         self._desk = desk
         self._journal = journal
         self._inbox = inbox
+        self._key_names = key_names
         self._oldest_message_s_max = oldest_message_s_max
         self._fetches = 0
         self.homecoming = Homecoming(desk=desk, inbox=inbox)
@@ -126,7 +130,10 @@ class Reception:
             return _UNREADABLE
         raw = raw_webhook(provider_id, headers, body, read=events, verified_us=verified_us)
         taken = await guarded(self._inbox.take(provider_id, events, raw))
-        return taken if isinstance(taken, Refusal) else None
+        if isinstance(taken, Refusal):
+            return taken
+        await self._key_names.keep(desk)
+        return None
 
     async def _verified(
         self, desk: Desk, headers: Mapping[str, str], body: bytes

@@ -171,3 +171,8 @@ def is_stray(payment: Payment, call: Call) -> bool:
 def is_release(payment: Payment, call: Call) -> bool:
     """Whether it cancels what an attempt of the payment's own has prepared; no reverse asked it."""
     return call.verb == "void" and call.transaction_id == payment.txns[0].id
+
+
+def is_own_reverse(txn: Txn) -> bool:
+    """Whether it undoes the payment's own charge, whatever id the provider gives that meanwhile."""
+    return txn.type == "reverse" and not txn.of_stray

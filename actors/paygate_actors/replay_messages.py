@@ -38,9 +38,9 @@ class ReadingChange(Struct, frozen=True, kw_only=True):
 
 
 class ReplayPage(Struct, frozen=True, kw_only=True):
-    """What a page held. `webhooks` were read; `failed` could not be, or their provider is gone.
+    """What a page held. `webhooks` fit what was asked for; `failed` of them could not be read.
 
-    `next_cursor` None: that was all.
+    Those fail, too, whose provider is gone. `next_cursor` None: that was all.
     """
 
     webhooks: int

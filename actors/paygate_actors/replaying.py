@@ -6,13 +6,11 @@ read otherwise now is brought to its payment like any event, under an id made of
 and of the new reading, so that each reading is brought once however often somebody asks.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
-from paygate_actors.inbox import Inbox
 from paygate_actors.projection import RAW
-from paygate_actors.provider_desk import ProviderDesk
-from paygate_actors.providers.base import BodyInvalid, ProviderEvent
+from paygate_actors.providers.base import BodyInvalid, Provider, ProviderEvent
 from paygate_actors.raw_webhooks import RawWebhook, Reading, begin_id, read_raw, reading_of
 from paygate_actors.replay_messages import ReadingChange, ReplayPage, ReplayWebhooks
 from paygate_engine.stores.base import Store
@@ -21,13 +19,36 @@ from paygate_engine.stores.base import Store
 PAGE: Final = 100
 
 
-class Replayer:
-    """Reads webhooks again. Raises what the journal raises."""
+PaymentOf = Callable[[str, ProviderEvent], Awaitable[str | None]]
 
-    def __init__(self, *, store: Store, desk: ProviderDesk, inbox: Inbox) -> None:
+
+class Correct(Protocol):
+    """Brings an event to its payment, as `Inbox.correct` does; False: that was done before."""
+
+    async def __call__(self, provider: str, event: ProviderEvent, *, suffix: str, by: str) -> bool:
+        """Bring it; `suffix` makes another id of the event's own, `by` is who asked."""
+        ...
+
+
+class Replayer:
+    """Reads webhooks again. Raises what the journal raises.
+
+    `adapter_of(provider)` is None for one that is gone. `payment_of(provider, event)` is whom it
+    is about. Without `correct` nothing can be brought anywhere: every page is a dry run.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        adapter_of: Callable[[str], Provider | None],
+        payment_of: PaymentOf,
+        correct: Correct | None = None,
+    ) -> None:
         self._store = store
-        self._desk = desk
-        self._inbox = inbox
+        self._adapter_of = adapter_of
+        self._payment_of = payment_of
+        self._correct = correct
 
     async def page(self, command: ReplayWebhooks) -> ReplayPage:
         """Read one page."""
@@ -43,14 +64,16 @@ class Replayer:
             raw = read_raw(item) if item.sound else None
             if raw is not None and command.provider not in (None, raw.provider):
                 continue
-            webhooks += 1
             found = None if raw is None else self._read(raw)
             if raw is None or found is None:
+                webhooks += 1
                 failed += 1
                 continue
-            for event in found:
-                if command.event_id in (None, event.event_id):
-                    changes += await self._compared(raw, event, command)
+            asked = [each for each in found if command.event_id in (None, each.event_id)]
+            # One that holds no event at all is read again too, where no event is asked for.
+            webhooks += bool(asked) or command.event_id is None
+            for event in asked:
+                changes += await self._compared(raw, event, command)
         return ReplayPage(
             webhooks=webhooks,
             failed=failed,
@@ -59,11 +82,11 @@ class Replayer:
         )
 
     def _read(self, raw: RawWebhook) -> tuple[ProviderEvent, ...] | None:
-        desk = self._desk.get(raw.provider)
-        if desk is None:
+        adapter = self._adapter_of(raw.provider)
+        if adapter is None:
             return None
         try:
-            return desk.adapter.parse(raw.headers, raw.body)
+            return adapter.parse(raw.headers, raw.body)
         except BodyInvalid:
             return None
         except Exception:  # noqa: BLE001 - an adapter may be a stranger's: it is counted as failed
@@ -77,10 +100,10 @@ class Replayer:
         if was == now:
             return ()
         applied = False
-        if not command.dry_run:
+        if self._correct is not None and not command.dry_run:
             # Where it was no event, its own id is free, unless a fetch has brought it since.
             suffix = "" if was is None else f"#{now.digest}"
-            applied = await self._inbox.correct(
+            applied = await self._correct(
                 raw.provider, event, suffix=suffix, by=f"key:{command.caller.key_id}"
             )
         return (
@@ -90,7 +113,7 @@ class Replayer:
                 received_us=raw.verified_us,
                 was=None if was is None else was.event_type,
                 now=event.event_type,
-                payment_id=await self._inbox.payment_of(raw.provider, event),
+                payment_id=await self._payment_of(raw.provider, event),
                 applied=applied,
             ),
         )

@@ -43,8 +43,9 @@ assert all(DECLINE_CODES[code].kind == "needs_payer" for code in SOFT_DECLINES)
 class When(Section, frozen=True, kw_only=True):
     """Which payments a rule is for. Amounts need exactly one currency to mean anything.
 
-    `method`: as in the request (`card`, `wallet`, `token`...). `bin`: first digits of the card.
-    `country`: of the billing address. `metadata`: these fields with these values. `risk`: the
+    `method`: as in the request (`wallet`, `token`...); `card` is every card, by whatever word or
+    token of ours it comes. `brand`: of the card. `bin`: its first digits. `country`: of the billing
+    address. `metadata`: these fields with these values. `risk`: the
     fraud check's level; `score_from_milli`: its score or more.
     """
 

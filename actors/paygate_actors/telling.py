@@ -47,6 +47,7 @@ CONCERNS: Final = {
     "asserted_against_provider": "an operator set an end that the provider does not confirm",
     "cancelled_by_provider": "the provider cancelled a payment that was a success",
     "captured_by_provider": "the provider captured by itself what was only held",
+    "charged_twice": "the provider did it twice under one key: look there, and give one back",
     "dispute_closed_unclear": "a dispute was closed without word of who won",
     "dispute_exceeds_captured": "more was disputed than was left undisputed",
     "disputed": "the payer disputes the payment, or lost or won a dispute again",

@@ -9,6 +9,7 @@ from paygate_actors.config import Limits
 from paygate_actors.damage import Mender
 from paygate_actors.fetching import EventFetcher
 from paygate_actors.inbox import SWEEP_S, Inbox
+from paygate_actors.key_names import KeyNames
 from paygate_actors.provider_desk import ProviderDesk
 from paygate_actors.reception import Reception
 from paygate_actors.replaying import Replayer
@@ -44,12 +45,22 @@ class WebhooksIn:
             is_active=is_active,
             mender=mender,
         )
-        self.replayer = Replayer(store=store, desk=desk, inbox=self.inbox)
+        self.replayer = Replayer(
+            store=store,
+            adapter_of=lambda provider: (
+                None if (one := desk.get(provider)) is None else one.adapter
+            ),
+            payment_of=self.inbox.payment_of,
+            correct=self.inbox.correct,
+        )
+        self._desk = desk
+        self._key_names = KeyNames(store=store, journal=journal)
         self.reception = Reception(
             system=system,
             desk=desk,
             journal=journal,
             inbox=self.inbox,
+            key_names=self._key_names,
             oldest_message_s_max=limits.oldest_message_s_max,
         )
         self.fetchers = tuple(
@@ -67,6 +78,8 @@ class WebhooksIn:
 
     async def recover(self) -> None:
         """Bring what is stored to its payments; from here on sweep and fetch."""
+        for each in self._desk.all():
+            await self._key_names.recover(each)
         await self.inbox.recover()
         self._system.after(SWEEP_S, self._sweep, None)
         for fetcher in self.fetchers:
@@ -93,6 +106,7 @@ class WebhooksIn:
             found[f"paygate_provider_events_fetched_total{label}"] = each.fetched
             found[f"paygate_provider_events_failed_total{label}"] = each.failed
             found[f"paygate_provider_events_age_seconds{label}"] = each.age_s
+            found[f"paygate_provider_events_overdue_seconds{label}"] = each.overdue_s
         for (provider, code), count in self.reception.refused.items():
             label = f'{{provider="{provider}",code="{code}"}}'
             found[f"paygate_webhooks_refused_total{label}"] = count

@@ -15,12 +15,20 @@ from msgspec import Struct
 from paygate_actors.config import Config
 from paygate_actors.courier import Courier
 from paygate_actors.damage import DamageBook
-from paygate_actors.endpoints import ENDPOINT, FEED, Endpoints, leaving, queue_of
+from paygate_actors.endpoints import (
+    CLEARED,
+    ENDPOINT,
+    ENDPOINT_CEILING,
+    FEED,
+    Endpoints,
+    leaving,
+    queue_of,
+)
 from paygate_actors.merchant_events import encode_event
 from paygate_actors.notice_desk import NoticeOffice, delivery_floor
 from paygate_actors.notice_post import BodyOf, NoticePost
 from paygate_actors.notice_sender import HttpSender, Sender
-from paygate_actors.outbox import DELIVERY, Notices
+from paygate_actors.outbox import DELIVERY, Notices, place_of
 from paygate_actors.vault import Vault
 from paygate_engine.errors import Overloaded, StoreFailed, StoreFull
 from paygate_engine.journal import Journal
@@ -144,16 +152,23 @@ class WebhooksOut:
                     await self._forget_posts(feed, before_us)
             after = feeds[-1]
         floor = delivery_floor(before_us)
-        for _ in range(FORGET_PAGES_MAX):
-            if await self._store.forget_documents(kind=DELIVERY, id_before=floor) < PAGE_MAX:
-                break
+        await self._forget_documents(ENDPOINT, ENDPOINT_CEILING, CLEARED)
         for endpoint in self.notices.endpoints.all():
+            # What is pending is owed, however old: a receiver may be off for longer than that.
+            for status in ("delivered", "dead"):
+                await self._forget_documents(DELIVERY, floor, place_of(endpoint.id, status))
             await self._forget_done(endpoint.id, now_us - DONE_KEPT_US)
             self._wake(endpoint.id)
 
     async def _forget_posts(self, feed: str, before_us: int) -> None:
         for _ in range(FORGET_PAGES_MAX):
             if await self._store.forget_posts(feed=feed, before_us=before_us) < PAGE_MAX:
+                return
+
+    async def _forget_documents(self, kind: str, id_before: str, facet: str) -> None:
+        for _ in range(FORGET_PAGES_MAX):
+            gone = await self._store.forget_documents(kind=kind, id_before=id_before, facet=facet)
+            if gone < PAGE_MAX:
                 return
 
     async def _forget_done(self, endpoint_id: str, before_us: int) -> None:

@@ -5,14 +5,13 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 import msgspec
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +28,7 @@ from paygate_http.commands_audit import published_ends
 from paygate_http.configure import load
 from paygate_http.control import is_served
 from paygate_http.doctor_desk import desk_rows
+from paygate_http.doctor_metrics import read_metrics
 from paygate_http.flags import DoctorFlags
 from paygate_http.process import Exit, read_key
 
@@ -40,28 +40,10 @@ ASK_S: Final = 10.0
 PIPE_WIDTH: Final = 240
 # The end of the key's window is shown for this many calls in doubt, the most urgent first.
 DOUBTS_SHOWN_MAX: Final = 10
+# Endpoints with the most webhooks given up, and as many that are gone.
+ENDPOINTS_SHOWN_MAX: Final = 10
 # Of a disk that spoils more than these, a list is of no help.
 DAMAGE_SHOWN_MAX: Final = 100
-# The list of a provider's events is read every quarter of an hour, and waits that long after
-# failures too: past this something is wrong.
-EVENTS_AGE_S_MAX: Final = 3_600
-_CIRCUITS: Final = {0: "closed", 1: "half open", 2: "open"}
-_SHOWN: Final = (
-    "paygate_live_payments",
-    "paygate_journal_backlog",
-    "paygate_webhooks_parked",
-    "paygate_in_doubt_calls",
-)
-# A number over zero, and what it asks of a person.
-_ALARMS: Final = {
-    "paygate_journal_failed": "The journal failed: read the log, see to the disk, and restart.",
-    "paygate_journal_full": "The disk is full: make room; the server goes on by itself.",
-    "paygate_parked_payments": "Payments failed too often and are parked: read the log, restart.",
-    "paygate_quarantined_payments": "Payments are quarantined: run doctor on the folder.",
-    "paygate_webhooks_unreadable": "Stored webhooks are damaged: have them sent again.",
-    "paygate_audit_broken": "The audit chain is broken: run `paygate audit verify`.",
-}
-
 Rows = list[tuple[str, str]]
 
 
@@ -174,10 +156,21 @@ def _state(found: Checkup) -> Iterator[tuple[str, str]]:
     if found.parked_oldest_us is not None:
         parked += f", the oldest for {_span(found.now_us - found.parked_oldest_us)}"
     yield "webhooks waiting", parked
-    yield "webhooks given up", f"{sum(found.given_up.values()):,}"
+    yield from _untold(found)
     yield "audit rows", f"{found.audit_rows:,}"
     made = found.last_backup
     yield "last backup", "none" if made is None else _backup(made, found.now_us)
+
+
+def _untold(found: Checkup) -> Iterator[tuple[str, str]]:
+    """What merchants were not told: theirs to see to, and so a row, and no trouble of ours."""
+    yield "webhooks given up", f"{sum(found.given_up.values()):,}"
+    most = sorted(found.given_up.items(), key=lambda each: (-each[1], each[0]))
+    for endpoint_id, count in most[:ENDPOINTS_SHOWN_MAX]:
+        yield f"  {endpoint_id}", f"{count:,}; they can be replayed, and are in the feed"
+    yield "receivers gone (410)", f"{len(found.gone):,}"
+    for endpoint_id in sorted(found.gone)[:ENDPOINTS_SHOWN_MAX]:
+        yield f"  {endpoint_id}", "is sent nothing until its merchant switches it on"
 
 
 def _backup(made: Backup, now_us: int) -> str:
@@ -213,43 +206,9 @@ async def _ask(url: str, key: str | None, rows: Rows, found: list[str]) -> None:
     except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
         found.append(f"{url} does not answer ({error or 'time-out'}): is a server running there?")
         return
-    _read_metrics(page, rows, found)
-
-
-def _read_metrics(page: str, rows: Rows, found: list[str]) -> None:
-    letters = 0
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            name, value = sample.name, sample.value
-            provider = sample.labels.get("provider", "")
-            if name in _SHOWN:
-                rows.append((f"  {name.removeprefix('paygate_').replace('_', ' ')}", f"{value:,g}"))
-            elif name == "paygate_dead_letters_total":
-                letters += round(value)
-            elif name == "paygate_provider_circuit":
-                circuit = _CIRCUITS.get(round(value), "unknown")
-                rows.append((f"  breaker of {provider}", circuit))
-                if circuit == "open":
-                    found.append(f"The breaker of {provider} is open: see how the provider does.")
-            elif name in _ALARMS and value:
-                found.append(_ALARMS[name])
-            else:
-                found += _of_webhooks(name, sample.labels, value)
-    rows.append(("  dead letters", f"{letters:,}"))
-
-
-def _of_webhooks(name: str, labels: Mapping[str, str], value: float) -> Iterator[str]:
-    provider = labels.get("provider", "")
-    if name == "paygate_webhooks_refused_total" and labels.get("code") == "another_account":
-        yield (
-            f"{provider} sent {round(value)} webhooks about another account, which were refused:"
-            " see to its webhook's settings, and to `account` of the provider here."
-        )
-    elif name == "paygate_provider_events_age_seconds" and value > EVENTS_AGE_S_MAX:
-        yield (
-            f"The events of {provider} were last read {round(value / 60)} minutes ago: see how the"
-            " provider does; a webhook that is missed comes no other way."
-        )
+    told, alarms = read_metrics(page)
+    rows += told
+    found += alarms
 
 
 def _print(rows: Rows, found: list[str]) -> None:

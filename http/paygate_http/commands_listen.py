@@ -10,7 +10,7 @@ import contextlib
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
 import aiohttp
 import msgspec
@@ -19,6 +19,7 @@ from paygate_http.configure import ConfigInvalid
 from paygate_http.flags import ListenFlags
 from paygate_http.process import Ending, Exit, Refused
 from paygate_http.sandbox.listeners import EVENT_TYPES, Sent
+from paygate_http.sandbox.wire import ProviderId
 from paygate_http.sandbox_accounts import accounts, checked_url, nobody_there, session
 
 # What the sandbox itself gives a receiver.
@@ -31,6 +32,7 @@ CONNECT_S: Final = 5.0
 LINE_BYTES_MAX: Final = 4 * 1024 * 1024
 
 _OK: Final = 200
+_sent = msgspec.json.Decoder(Sent)
 
 
 class _Gone(Exception):
@@ -78,13 +80,16 @@ class Listener:
     ) -> None:
         self._url = url
         self._forward_to = forward_to
-        self._provider = flags.provider
+        self._provider = _account(flags.provider)
         self._as_json = flags.json
         self._says = says or _write
         self._events = _names(flags.events)
 
     async def run(self) -> None:
-        """Listen for ever. Raises `Refused` where nobody answers the first time."""
+        """Listen for ever.
+
+        Raises `Refused` where nobody answers the first time, or somebody who is no sandbox.
+        """
         wait_s = AGAIN_FIRST_S
         has_heard = False
         async with session() as connections:
@@ -124,7 +129,10 @@ class Listener:
         async for line in lines:
             if not line.strip():
                 continue
-            sent = msgspec.json.decode(line, type=Sent)
+            try:
+                sent = _sent.decode(line)
+            except msgspec.DecodeError as error:
+                raise Refused(f"{self._url} is no sandbox: a line of it is no webhook") from error
             if self._is_asked(sent):
                 await self._show(connections, sent, line)
         raise _Gone
@@ -175,6 +183,13 @@ class Listener:
     def _complain(line: str) -> None:
         sys.stderr.write(f"paygate: {line}\n")
         sys.stderr.flush()
+
+
+def _account(name: str | None) -> str | None:
+    known: tuple[str, ...] = get_args(ProviderId)
+    if name is not None and name not in known:
+        raise ConfigInvalid(f"--provider: there is no {name}; there are {', '.join(known)}")
+    return name
 
 
 def _names(text: str | None) -> frozenset[str]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from rich.console import Console
@@ -29,6 +30,8 @@ from paygate_http.sandbox_accounts import checked_url
 # Into a pipe: wide enough that no sentence is folded.
 _PIPE_WIDTH: Final = 240
 _SEED_BITS: Final = 32
+# An end that takes longer to open a connection is not one to try a kind at.
+CONNECT_S: Final = 5.0
 _LIVE: Final = re.compile(r"_live_")
 _WORDS: Final = {"passed": "ok", "failed": "FAILED", "not applicable": "-", "skipped": "skipped"}
 
@@ -60,7 +63,7 @@ def check(name: str, flags: CheckFlags) -> Exit:
     """Try a kind, and say what it keeps of what it promises; FAILED where it breaks anything.
 
     Raises `ConfigInvalid` for a kind that nobody brings and for bad flags, `Refused` for one that
-    cannot be built, OSError.
+    cannot be built and an end where nobody answers, OSError.
     """
     trial = _trial(name, flags)
     chosen = _chosen(flags.cases)
@@ -71,6 +74,8 @@ def check(name: str, flags: CheckFlags) -> Exit:
         if not flags.json:
             _write(_line(verdict))
 
+    if base_url is not None:
+        asyncio.run(_refuse_nobody(base_url))
     try:
         report = asyncio.run(run(trial, chosen, seed=seed, base_url=base_url, tell=tell))
     except ProviderRefused as error:
@@ -80,6 +85,19 @@ def check(name: str, flags: CheckFlags) -> Exit:
     else:
         _print(report)
     return Exit.FAILED if report.failed else Exit.DRAINED
+
+
+async def _refuse_nobody(base_url: str) -> None:
+    """Say once what every case would say in its own words."""
+    parts = urlsplit(base_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError) as error:
+        raise Refused(f"nobody answers at {base_url}: name the provider's end, or none") from error
+    # It was a question only; what the other side makes of its end is nothing to us.
+    writer.transport.abort()
 
 
 def matrix() -> Exit:

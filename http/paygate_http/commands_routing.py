@@ -108,7 +108,7 @@ async def _candidate(config: ProviderConfig, candidate: Candidate, store: Store)
         )
     return msgspec.structs.replace(
         candidate,
-        active=switches.is_active,
+        active=config.active if switches.is_active is None else switches.is_active,
         accepts_charges=switches.accepts_charges,
         priority=config.priority if switches.priority is None else switches.priority,
         weight=config.weight if switches.weight is None else switches.weight,

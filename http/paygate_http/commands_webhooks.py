@@ -12,14 +12,14 @@ import aiohttp
 import msgspec
 from msgspec.structs import replace
 
-from paygate_actors.config import Config
 from paygate_actors.messages import Caller, Refusal
 from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
-from paygate_http.configure import load, sandbox_providers
+from paygate_http.configure import load
 from paygate_http.control import RemoteReplays, is_served
 from paygate_http.flags import ReplayFlags
-from paygate_http.opening import open_gateway
-from paygate_http.process import Exit, Refused, leave, read_key
+from paygate_http.process import Exit, Refused, read_key
+from paygate_http.replays_at_rest import reading, refuse_no_data, writing
+from paygate_http.sandbox_accounts import checked_url
 from paygate_http.webhook_replays import (
     ReadingChangeReply,
     WebhookReplayBody,
@@ -32,8 +32,9 @@ from paygate_http.wire import encode, parse_time
 ASK_S: Final = 60.0
 # Public: every sandbox has it.
 _SANDBOX_KEY: Final = "sk_sandbox_operator"
-_NOBODY: Final = "http://127.0.0.1:1"
 _CONSOLE: Final = Caller(role="operator", merchant="", key_id="console")
+
+_page = msgspec.json.Decoder(WebhookReplayReply)
 
 Ask = Callable[[WebhookReplayBody], Awaitable[WebhookReplayReply]]
 
@@ -41,8 +42,8 @@ Ask = Callable[[WebhookReplayBody], Awaitable[WebhookReplayReply]]
 def replay(flags: ReplayFlags) -> Exit:
     """Read webhooks again, and print what changed: a line each, or JSON lines, then the sums.
 
-    Raises `Refused` for a time that is none, a folder that is not there, and a server that says
-    no; FAILED where some webhooks could not be read.
+    Raises `Refused` for a time that is none, a folder that holds nothing, and a server that says
+    no; FAILED where some webhooks could not be read, or none is what `flags` name.
     """
     asked = WebhookReplayBody(
         provider=flags.provider,
@@ -54,6 +55,10 @@ def replay(flags: ReplayFlags) -> Exit:
     webhooks, failed, changed = asyncio.run(_all_pages(flags, asked))
     applied = "would change" if flags.dry_run else "changed"
     sys.stderr.write(f"{webhooks} webhooks read again, {changed} {applied}, {failed} unreadable\n")
+    if not webhooks and (flags.provider or flags.id):
+        given = {"--provider": flags.provider, "--id": flags.id}
+        named = " ".join(f"{flag} {value}" for flag, value in given.items() if value)
+        raise Refused(f"of the webhooks that are kept, nothing matched {named}")
     return Exit.FAILED if failed else Exit.DRAINED
 
 
@@ -87,7 +92,7 @@ def _print(change: ReadingChangeReply, *, as_json: bool) -> None:
 @asynccontextmanager
 async def _way(flags: ReplayFlags) -> AsyncGenerator[Ask]:
     if flags.url is not None:
-        async with _through_url(flags.url, _key(flags)) as ask:
+        async with _through_url(checked_url("--url", flags.url), _key(flags)) as ask:
             yield ask
         return
     settings = tuple(flags.settings())
@@ -97,16 +102,13 @@ async def _way(flags: ReplayFlags) -> AsyncGenerator[Ask]:
         remote = RemoteReplays(folder, timeout_s=ASK_S)
         yield lambda body: _at(remote.page, body)
         return
-    if not Path(folder).is_dir():  # noqa: ASYNC240  # nothing else runs
-        raise Refused(f"there is no folder {folder}")
-    config = _with_sandbox(load(file=flags.config, environment=os.environ, flags=settings).config)
-    # Opened, but not recovered: what is read otherwise is stored, and the next server that starts
-    # brings it to its payments.
-    gateway = await open_gateway(config, on_fatal=lambda _: leave(Exit.FAILED))
-    try:
-        yield lambda body: _at(gateway.front.replay_webhooks, body)
-    finally:
-        await gateway.stop()
+    refuse_no_data(Path(folder))
+    # A dry run sends nothing and signs nothing: it needs no more of the configuration than a look.
+    config = looked.config
+    if not flags.dry_run:
+        config = load(file=flags.config, environment=os.environ, flags=settings).config
+    async with (reading if flags.dry_run else writing)(config) as pages:
+        yield lambda body: _at(pages, body)
 
 
 async def _at(
@@ -128,15 +130,6 @@ async def _at(
     return page_reply(found)
 
 
-def _with_sandbox(config: Config) -> Config:
-    """The providers that a server with a sandbox would have; they are read with, and not called."""
-    if not config.sandbox.enabled:
-        return config
-    named = {provider.id for provider in config.providers}
-    added = [each for each in sandbox_providers(_NOBODY) if each.id not in named]
-    return replace(config, providers=(*config.providers, *added))
-
-
 @asynccontextmanager
 async def _through_url(url: str, key: str) -> AsyncGenerator[Ask]:
     timeout = aiohttp.ClientTimeout(total=ASK_S)
@@ -144,7 +137,7 @@ async def _through_url(url: str, key: str) -> AsyncGenerator[Ask]:
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
 
         async def ask(body: WebhookReplayBody) -> WebhookReplayReply:
-            path = f"{url.rstrip('/')}/api/webhook-replays"
+            path = f"{url}/api/webhook-replays"
             try:
                 async with session.post(path, data=encode(body)) as answer:
                     text = await answer.read()
@@ -152,7 +145,10 @@ async def _through_url(url: str, key: str) -> AsyncGenerator[Ask]:
                 raise Refused(f"{url} does not answer: {error or type(error).__name__}") from error
             if answer.status != 200:  # noqa: PLR2004  # OK
                 raise Refused(f"{url} says no ({answer.status}): {text.decode(errors='replace')}")
-            return msgspec.json.decode(text, type=WebhookReplayReply)
+            try:
+                return _page.decode(text)
+            except msgspec.DecodeError as error:
+                raise Refused(f"{url} is no paygate: {error}") from error
 
         yield ask
 

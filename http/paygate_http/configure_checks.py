@@ -19,6 +19,7 @@ from paygate_http.configure_paypal import faults_of_paypal, live_faults_of_paypa
 from paygate_http.configure_routing import faults_of_routing
 from paygate_http.sandbox.server import WEBHOOK_SECRET
 from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
+from paygate_http.web_url import is_url, is_web_url
 
 _KEY_BYTES = 32  # AES-256 and HMAC-SHA256 both take 32
 _PORT_MAX = 65_535
@@ -28,6 +29,10 @@ _MILLION = 1_000_000
 _TEST_KEY = re.compile(r"[a-z]{2}_test_")
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_WEB_URL = f"an http or https URL, with a port up to {_PORT_MAX}"
+
+# Of kinds that have no module of their own for what they demand.
+_OPTIONS: dict[str, tuple[str, ...]] = {"sandbox": ("void_window_s",), "stripe": ()}
 
 # Smallest and largest value of every number, by dotted key. The upper ends are no advice: beyond
 # them a value is a slip (a port, milliseconds for seconds) or more than one process can hold.
@@ -130,8 +135,14 @@ def _providers(config: Config) -> Iterator[str]:
         if provider.id in seen:
             yield f"{key}.id: {provider.id!r} is taken by a provider above"
         seen.add(provider.id)
+        if unreadable := tuple(_unreadable(provider)):
+            # What else is wrong cannot be seen before its parts can be told apart.
+            yield from (f"{key}.{name}: must be {_WEB_URL}" for name in unreadable)
+            continue
         if provider.kind == "stripe":
             yield from _stripe(key, provider)
+        if provider.kind in _OPTIONS:
+            yield from _options(key, provider, _OPTIONS[provider.kind])
         here = is_loopback(urlsplit(provider.url).hostname or "")
         if provider.kind == "adyen":
             yield from faults_of_adyen(key, provider, here=here)
@@ -140,9 +151,21 @@ def _providers(config: Config) -> Iterator[str]:
         if not provider.url and provider.kind != "sandbox":
             # Most have one address for everybody; the adapter knows it, or refuses to do without.
             continue
-        url = urlsplit(provider.url)
-        if url.scheme not in {"http", "https"} or not url.hostname:
-            yield f"{key}.url: must be an http or https URL"
+        if not is_web_url(provider.url):
+            yield f"{key}.url: must be {_WEB_URL}"
+
+
+def _unreadable(provider: ProviderConfig) -> Iterator[str]:
+    for name in ("url", "return_url"):
+        if not is_url(getattr(provider, name)):
+            yield name
+
+
+def _options(key: str, provider: ProviderConfig, known: tuple[str, ...]) -> Iterator[str]:
+    # A slip in a name would leave the default in force, and nobody would notice.
+    for name in sorted(provider.options.keys() - set(known)):
+        there = f"; it has {', '.join(known)}" if known else ""
+        yield f"{key}.options.{name}: the kind {provider.kind} has no such option{there}"
 
 
 def _stripe(key: str, provider: ProviderConfig) -> Iterator[str]:
@@ -197,8 +220,8 @@ def _sandbox(config: Config) -> Iterator[str]:
         )
     url = config.sandbox.url
     if url is not None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        parts = urlsplit(url) if is_web_url(url) else None
+        if parts is None or parts.scheme != "http" or not is_loopback(parts.hostname or ""):
             yield "sandbox.url: must be an http URL with a loopback host"
 
 
@@ -211,7 +234,8 @@ def _live(config: Config) -> Iterator[str]:
     if config.api_key_pepper is None:
         yield f"api_key_pepper: a live server needs one to store API keys under; {make}"
     for index, provider in enumerate(config.providers):
-        yield from _live_provider(f"providers[{index}]", provider)
+        if not any(_unreadable(provider)):
+            yield from _live_provider(f"providers[{index}]", provider)
 
 
 def _live_provider(key: str, provider: ProviderConfig) -> Iterator[str]:

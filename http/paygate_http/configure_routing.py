@@ -5,10 +5,14 @@ A rule that can never do what it says is a fault, not a surprise at the first pa
 
 import re
 from collections.abc import Iterator
+from typing import get_args
 
+from paygate_actors.address import countries
+from paygate_actors.brands import Brand
 from paygate_actors.config import Config
 from paygate_actors.decline_codes import DECLINE_CODES
 from paygate_actors.money import currencies
+from paygate_actors.payment_methods import METHOD_KINDS
 from paygate_actors.routing import BIN_MATCHED
 from paygate_actors.routing_config import (
     CONCURRENCY_MAX,
@@ -23,7 +27,6 @@ from paygate_actors.routing_config import (
     When,
 )
 
-_COUNTRY = re.compile(r"[A-Z]{2}")
 _BIN = re.compile(rf"[0-9]{{1,{BIN_MATCHED}}}")
 _MILLI = 1_000
 _MILLION = 1_000_000
@@ -116,13 +119,21 @@ def _when(key: str, when: When) -> Iterator[str]:
         if currency not in currencies():
             yield f"{key}.currency: {currency!r} is no currency"
     for country in when.country:
-        if not _COUNTRY.fullmatch(country):
-            yield f"{key}.country: {country!r} is no country: two capital letters"
+        if country not in countries():
+            yield f"{key}.country: {country!r} is no country: an ISO 3166-1 code, as in DE or US"
+    yield from _words(f"{key}.method", when.method, METHOD_KINDS)
+    yield from _words(f"{key}.brand", when.brand, get_args(Brand))
     for prefix in when.bin:
         if not _BIN.fullmatch(prefix):
             yield f"{key}.bin: must be 1 to {BIN_MATCHED} digits"
     if when.score_from_milli is not None and not 0 <= when.score_from_milli <= _MILLI:
         yield f"{key}.score_from_milli: must be from 0 to {_MILLI}"
+
+
+def _words(key: str, given: tuple[str, ...], known: tuple[str, ...]) -> Iterator[str]:
+    for word in given:
+        if word not in known:
+            yield f"{key}: {word!r} fits no payment: it is one of {', '.join(known)}"
 
 
 def _retries(key: str, rule: Rule) -> Iterator[str]:

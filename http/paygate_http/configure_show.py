@@ -22,15 +22,21 @@ SECRETS = frozenset(
         "providers.options",
     }
 )
+# Keys of the sandbox alone, and what holds without it whatever was said.
+LIVE_NEVER: Mapping[str, str] = {"webhooks.allow_loopback": "false"}
 
 
 def describe(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     """One line a key, `key = value  # origin`, in the order of declaration.
 
-    Secrets show as `(set)` or as what they are when empty; not even their length is told.
+    Secrets show as `(set)` or as what they are when empty; not even their length is told. What
+    only a sandbox does shows as what a live server does of it.
     """
     for leaf in leaves():
         key = ".".join(leaf.path)
+        if key in LIVE_NEVER and not config.sandbox.enabled:
+            yield f"{key} = {LIVE_NEVER[key]}  # never in a live server"
+            continue
         value: Any = config
         for name in leaf.path:
             value = getattr(value, name)

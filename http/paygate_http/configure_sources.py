@@ -77,6 +77,8 @@ def from_file(file: Path) -> Source:
         return Source(faults=(f"{file}: is not UTF-8 text",))
     except tomllib.TOMLDecodeError as error:
         return Source(faults=(f"{file}: is not TOML: {error}",))
+    except RecursionError:
+        return Source(faults=(f"{file}: is nested too deeply",))
     reading = _Reading()
     reading.table(table, Config, (), str(file))
     return reading.result()

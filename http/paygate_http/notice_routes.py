@@ -60,7 +60,8 @@ async def create(call: Call) -> web.Response:
     body = decode(await read_json(call.request), WebhookEndpointBody, faults)
     if body.url is None:
         faults.missing("/url")
-    _check(body.description, faults)
+    _check(body.url, "/url", faults)
+    _check(body.description, "/description", faults)
     if faults:
         raise faults.problem()
     wanted = NewEndpoint(
@@ -93,7 +94,8 @@ async def change(call: Call) -> web.Response:
     endpoint_id = _endpoint_id(call)
     faults = Faults()
     body = decode(await read_json(call.request), WebhookChangeBody, faults)
-    _check(body.description, faults)
+    _check(body.url, "/url", faults)
+    _check(body.description, "/description", faults)
     if faults:
         raise faults.problem()
     wanted = EndpointChange(
@@ -160,9 +162,9 @@ def _endpoint_id(call: Call) -> str:
     return call.path_id("endpointID", "endpoint_not_found")
 
 
-def _check(description: str | None, faults: Faults) -> None:
-    if description is not None:
-        check_text(description, "/description", faults)
+def _check(text: str | None, pointer: str, faults: Faults) -> None:
+    if text is not None:
+        check_text(text, pointer, faults)
 
 
 def _done(found: T | Refusal) -> T:

@@ -129,6 +129,9 @@ _REQUEST_ID: Final[Json] = {
 }
 
 
+_TEXT: Final[Json] = {"schema": {"type": "string"}}
+
+
 def _responses(route: Route) -> Json:
     success: Json = {"description": route.summary + ".", "headers": _headers(route.headers)}
     if route.reply is not None:
@@ -136,11 +139,16 @@ def _responses(route: Route) -> Json:
     elif route.reply_type == JSON:
         success["content"] = {JSON: {"schema": {"type": "object"}}}
     else:
-        success["content"] = {route.reply_type: {"schema": {"type": "string"}}}
+        success["content"] = {route.reply_type: _TEXT}
+    if route.plain_reply:
+        success["content"]["text/plain"] = _TEXT
     codes: dict[int, list[ProblemCode]] = {}
     for code in _codes(route):
         codes.setdefault(KINDS[code].status, []).append(code)
     responses: Json = {str(route.success): success}
+    if route.leads_on:
+        where = _headers({"Location": "Where it goes on."})
+        responses["303"] = {"description": route.leads_on, "headers": where}
     for status in sorted(codes):
         responses[str(status)] = {
             "description": "; ".join(f"`{code}`: {KINDS[code].title}" for code in codes[status]),

@@ -41,6 +41,7 @@ ROUTES: Final = (
         summary="Where a payer comes back to; 303 to the merchant's page where there is one",
         access="public",
         reply_type="text/plain",
-        problems=("provider_not_found", "signature_invalid"),
+        leads_on="On to the page that the merchant gave as its return URL.",
+        problems=("provider_not_found", "signature_invalid", "provider_silent"),
     ),
 )

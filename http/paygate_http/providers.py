@@ -27,16 +27,11 @@ async def switch(call: Call) -> web.Response:
     body = decode(await read_json(call.request), SwitchesBody, faults)
     if faults:
         raise faults.problem()
-    found = {each.id: each for each in await call.front.providers()}.get(provider_id)
-    if found is None:
-        raise Problem("provider_not_found", "No provider is configured under this id.")
     done = await call.front.switch_provider(
         call.caller,
         provider_id,
-        is_active=found.is_active if body.is_active is None else body.is_active,
-        accepts_charges=(
-            found.accepts_charges if body.accepts_charges is None else body.accepts_charges
-        ),
+        is_active=body.is_active,
+        accepts_charges=body.accepts_charges,
         tuning=Tuning(priority=body.priority, weight=body.weight, concurrency=body.concurrency),
     )
     if isinstance(done, Refusal):

@@ -2,22 +2,25 @@
 
 A configuration that would not start a server changes nothing, and each of its faults is logged. Of
 one that is good only the routing rules are taken: everything else takes a restart, and the log
-says what differs.
+says what differs. Rules that name a provider which starts with that restart are refused until then.
 """
 
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import structlog
 from msgspec.structs import fields
 
 from paygate_actors.config import Config
+from paygate_actors.routing_change import RulesRefused
 from paygate_actors.routing_config import Routing
 from paygate_engine.errors import EngineError
 from paygate_http.configure import ConfigInvalid
+
+_OLD: Final = "the old ones stand"
 
 _log = structlog.get_logger("paygate.reload")
 
@@ -26,7 +29,8 @@ class Reloading:
     """Open while the server serves; an asynchronous context manager.
 
     `read` reads and checks the configuration, raising `ConfigInvalid`; `adopt` puts rules in
-    force. `started_with` is what the server runs with, as it was read.
+    force, raising `RulesRefused` where they cannot be. `started_with` is what the server runs
+    with, as it was read.
     """
 
     def __init__(
@@ -64,7 +68,10 @@ class Reloading:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await self.reload()
+            try:
+                await self.reload()
+            except Exception as error:  # noqa: BLE001  # the next file may be a good one
+                _log.exception("reload_failed", fault=repr(error), rules=_OLD)
 
     async def reload(self) -> bool:
         """Read the configuration again; False, and the old rules stand, where it cannot be used."""
@@ -73,7 +80,7 @@ class Reloading:
         except (ConfigInvalid, OSError) as error:
             faults = error.lines if isinstance(error, ConfigInvalid) else (str(error),)
             for fault in faults:
-                _log.error("configuration_refused", fault=fault, rules="the old ones stand")
+                _log.error("configuration_refused", fault=fault, rules=_OLD)
             return False
         others = [
             field.name
@@ -85,8 +92,12 @@ class Reloading:
             _log.warning("restart_needed", for_changes_of=others)
         try:
             changed = await self._adopt(config.routing)
+        except RulesRefused as error:
+            for fault in error.lines:
+                _log.error("configuration_refused", fault=fault, rules=_OLD)
+            return False
         except EngineError as error:
-            _log.error("configuration_refused", fault=repr(error), rules="the old ones stand")
+            _log.error("configuration_refused", fault=repr(error), rules=_OLD)
             return False
         _log.info("configuration_reloaded", routing="changed" if changed else "as it was")
         return True

@@ -86,7 +86,9 @@ class Route(Struct, frozen=True, kw_only=True):
     """One route: what serves it, who may use it, and what its document says.
 
     `admission`: it is refused early while the gateway is full. `always`: it is served even while
-    the gateway is not ready. `problems`: the codes beyond those that its other fields imply.
+    the gateway is not ready. `plain_reply`: whose success may be plain text instead. `leads_on`:
+    what a 303 means, where it answers one; empty: it never does. `problems`: the codes beyond those
+    that its other fields imply.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -101,6 +103,8 @@ class Route(Struct, frozen=True, kw_only=True):
     raw_body: bool = False
     reply: type[Struct] | None = None
     reply_type: str = JSON
+    plain_reply: bool = False
+    leads_on: str = ""
     parameters: tuple[Parameter, ...] = ()
     problems: tuple[ProblemCode, ...] = ()
     headers: Mapping[str, str] = {}

@@ -236,6 +236,7 @@ def _webhook(path: str, name: str) -> Route:
         access="public",
         raw_body=True,
         reply=ReceivedReply,
+        plain_reply=True,  # some providers want a word of their own
         problems=(
             "provider_not_found",
             "signature_invalid",

@@ -1,13 +1,12 @@
 """The sandbox's accounts as commands for developers speak of them: by name, secrets and all."""
 
-from urllib.parse import urlsplit
-
 import aiohttp
 
 from paygate_actors.providers.registry import ProviderRefused, kinds
 from paygate_actors.providers.trial import TrialAccount, trial_of
 from paygate_http.configure import ConfigInvalid
 from paygate_http.process import Refused
+from paygate_http.web_url import is_web_url
 
 
 def accounts() -> dict[str, TrialAccount]:
@@ -26,8 +25,7 @@ def accounts() -> dict[str, TrialAccount]:
 
 def checked_url(flag: str, url: str) -> str:
     """Give the URL without its last slash. Raises `ConfigInvalid` with the flag's name."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_web_url(url):
         raise ConfigInvalid(f"{flag}: must be http://HOST[:PORT] or https://HOST[:PORT], not {url}")
     return url.rstrip("/")
 

@@ -48,7 +48,6 @@ def _adyen(config: ProviderConfig, client: HttpClient, clock: Clock) -> Provider
 
 
 def _paypal(config: ProviderConfig, client: HttpClient, clock: Clock) -> Provider:
-    del clock  # PayPal's adapter is told what time it is
     return PayPalProvider(
         id=config.id,
         name=config.id,
@@ -59,6 +58,7 @@ def _paypal(config: ProviderConfig, client: HttpClient, clock: Clock) -> Provide
         return_url=config.return_url,
         certificates=Certificates([config.url], names=LOCAL_NAMES, roots=None, client=client),
         client=client,
+        clock=clock,
     )
 
 

@@ -2,6 +2,7 @@
 
 import random
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -36,6 +37,7 @@ _YEAR: Final = 2040
 
 _CREATED: Final = 201
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+_answer = msgspec.json.Decoder(dict[str, Any])
 
 
 class StraightHand:
@@ -68,8 +70,7 @@ class StraightHand:
             return_url=RETURN_URL,
         )
         outcome = await self._provider.charge(call)
-        named = getattr(outcome, "provider_txn_id", None) or await self.desk.charge_id(call.key)
-        charge_id: str = named or call.key
+        charge_id = await self._named(call.key, outcome)
         self._calls[charge_id] = call
         return Made(
             id=charge_id,
@@ -78,6 +79,15 @@ class StraightHand:
             marks=(call.key, charge_id),
             url=outcome.url if isinstance(outcome, ActionRequired) else None,
         )
+
+    async def _named(self, key: str, outcome: Outcome) -> str:
+        if isinstance(outcome, ActionRequired):
+            # A provider may name the charge only after its payer was there; the books know it, and
+            # where they tell nobody yet, it is what the payer's own page is called.
+            page = urlsplit(outcome.url).path.rpartition("/")[2]
+            return await self.desk.charge_id(key) or page
+        named: str | None = getattr(outcome, "provider_txn_id", None)
+        return named or await self.desk.charge_id(key) or key
 
     async def confirmed(self, made: Made) -> Made:
         """Make the charge again, as the gateway would: some providers take the money only then."""
@@ -189,7 +199,10 @@ class GatewayHand:
             if response.status != _CREATED:
                 said = raw[:300].decode(errors="replace")
                 raise NotTriggered(f"the gateway answered {response.status}: {said}")
-            return msgspec.json.decode(raw, type=dict[str, Any])
+            try:
+                return _answer.decode(raw)
+            except msgspec.DecodeError as error:
+                raise NotTriggered(f"{self._url} is no gateway: {error}") from error
 
 
 def money(text: str, currency: str) -> Money:

@@ -48,7 +48,7 @@ class ReadingChangeReply(Struct, frozen=True, kw_only=True, rename=wire_name):
 
 
 class WebhookReplayReply(Struct, frozen=True, kw_only=True, rename=wire_name):
-    """A page: how many webhooks were read, how many could not be, and what changed."""
+    """A page: how many webhooks fit the question, how many of them are unreadable, what changed."""
 
     webhooks: int
     failed: int

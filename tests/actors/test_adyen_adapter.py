@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from adyen_rig import LOGIN, adyen_adapter, item, login_header, notification, signed, told_by
-from provider_suite import Effect, ProviderSuite, Stage, approved, charge_call, follow_up
-from sandbox_rig import APPROVED, CONFIRM, Inbox, Rig, sandbox_rig
-from stranger_rig import free_url
+from provider_suite import ProviderSuite, Stage, approved, charge_call, follow_up
+from sandbox_rig import APPROVED, Inbox, Rig, sandbox_rig
+from sandbox_stage import StageAtSandbox
 
 from paygate_actors.outcomes import Approved, Declined, Outcome, Pending
 from paygate_actors.providers.base import Provider, SignatureInvalid
@@ -15,39 +15,12 @@ from paygate_http.sandbox.adyen_calls import API_KEY
 from paygate_http.sandbox.adyen_tongue import HMAC_KEY
 
 
-class AdyenStage:
-    approved_number = APPROVED
-    declined_number = "4000000000000002"
-    confirm_number = CONFIRM
-
+class AdyenStage(StageAtSandbox):
     def __init__(self, rig: Rig, clock: ManualClock, inbox: Inbox) -> None:
-        self.rig = rig
-        self.clock = clock
-        self.inbox = inbox
         # With a login, so that there is a header to be hostile in.
-        self.provider: Provider = adyen_adapter(rig.sandbox.url, clock=clock, webhook_login=LOGIN)
-        self.closed = free_url()
-
-    async def effects(self) -> list[Effect]:
-        return await self.rig.effects()
-
-    async def lose_next_request(self) -> None:
-        await self.rig.fault("reset_before_effect")
-
-    async def lose_next_answer(self) -> None:
-        await self.rig.fault("reset_after_effect")
-
-    async def hang_next_answer(self) -> None:
-        await self.rig.fault("hang_after_effect", delayMs=30_000)
-
-    async def fail_next(self) -> None:
-        await self.rig.fault("error_500")
-
-    async def garble_next(self) -> None:
-        await self.rig.fault("garbage")
-
-    async def defer_next(self) -> None:
-        await self.rig.fault("pending", delayMs=60_000)
+        adyen = adyen_adapter(rig.sandbox.url, clock=clock, webhook_login=LOGIN)
+        super().__init__(rig, clock, adyen)
+        self.inbox = inbox
 
     async def see_everything(self) -> None:
         """Nothing can be seen, now or later."""
@@ -63,9 +36,6 @@ class AdyenStage:
 
     def webhook_body(self) -> bytes:
         return notification(signed(item()))
-
-    def now_us(self) -> int:
-        return self.clock.now_us()
 
     def secrets(self) -> list[str]:
         return [API_KEY, HMAC_KEY, LOGIN, "webhook-password"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,12 +13,13 @@ from adyen_rig import RETURN_URL, adyen_adapter, told_by
 from hypothesis import given
 from hypothesis import strategies as st
 from provider_suite import charge_call
-from sandbox_rig import CONFIRM, Inbox, Rig, sandbox_rig
+from sandbox_rig import APPROVED, CONFIRM, Inbox, Rig, sandbox_rig
 from stranger_rig import adapter_of_stranger, answer, saying
 
 from paygate_actors.outcomes import ActionRequired, Approved
-from paygate_actors.providers.adyen import RESULT_LENGTH_MAX, AdyenProvider
+from paygate_actors.providers.adyen import RESULT_LENGTH_MAX, RETURNS_MAX, AdyenProvider
 from paygate_actors.providers.adyen_return import URL_LENGTH_MAX, CameBack, ReturnDoor
+from paygate_actors.providers.adyen_visits import CALLS_MAX, REFERENCES_MAX, Visits
 from paygate_actors.providers.base import Returned, SignatureInvalid
 from paygate_engine.clock import ManualClock
 from paygate_http.sandbox.adyen_calls import API_KEY
@@ -121,7 +123,7 @@ async def asked(provider: AdyenProvider, *, capture: bool = True) -> ActionRequi
 async def test_what_a_payer_brings_back_tells_what_the_webhook_tells_under_the_same_id(
     rig: Rig, inbox: Inbox, provider: AdyenProvider, verdict: str, event_type: str, *, capture: bool
 ):
-    psp = (await asked(provider, capture=capture)).provider_txn_id
+    psp = (await asked(provider, capture=capture)).url.rpartition("/")[2]
     await rig.post(f"/actions/{psp}/{verdict}")
     reference = "txn_1-1" if capture else "txn_1-1.hold"
 
@@ -139,7 +141,7 @@ async def test_what_a_payer_brings_back_tells_what_the_webhook_tells_under_the_s
 async def test_a_payer_who_comes_back_too_early_brings_nothing(
     rig: Rig, inbox: Inbox, provider: AdyenProvider
 ):
-    psp = (await asked(provider)).provider_txn_id
+    psp = (await asked(provider)).url.rpartition("/")[2]
 
     returned = await provider.returned(back(redirectResult=psp))
     await rig.post(f"/actions/{psp}/complete")
@@ -149,7 +151,7 @@ async def test_a_payer_who_comes_back_too_early_brings_nothing(
 
 
 async def test_a_payment_of_somebody_else_is_not_told_of(rig: Rig, provider: AdyenProvider):
-    psp = (await asked(provider)).provider_txn_id
+    psp = (await asked(provider)).url.rpartition("/")[2]
     await rig.post(f"/actions/{psp}/complete")
 
     returned = await provider.returned(back("txn_2-1", redirectResult=psp))
@@ -204,3 +206,96 @@ async def test_who_brings_nothing_or_too_much_is_sent_on_without_a_call(result: 
             await provider.returned({"redirectResult": "x"})
 
     assert not called.is_set()
+
+
+# ------------------------------------------------------- one address, and no end of requests
+
+
+class Hanging:
+    """Adyen, which says nothing about payers until `gate` opens, and takes every charge at once."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.told = 0
+        self.arrived = asyncio.Event()
+        self.wanted = 1
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        about_a_payer = b"/payments/details" in head
+        if about_a_payer:
+            self.told += 1
+            if self.told >= self.wanted:
+                self.arrived.set()
+            await self.gate.wait()
+        said = {**PAYMENT, "resultCode": "Received" if about_a_payer else "Authorised"}
+        writer.write(answer(200, json.dumps(said).encode(), b"Connection: close"))
+        await writer.drain()
+
+
+async def test_one_payer_s_address_is_told_of_once_at_a_time_and_five_times_in_all():
+    adyen = Hanging()
+    async with adapter_of_stranger(adyen, adyen_adapter) as provider:
+        first = asyncio.create_task(provider.returned(back(redirectResult="0")))
+        async with asyncio.timeout(5):
+            await adyen.arrived.wait()
+            beside = await provider.returned(back(redirectResult="1"))
+        at_once = adyen.told
+        adyen.gate.set()
+        await first
+
+        after = [await provider.returned(back(redirectResult=str(each))) for each in range(20)]
+
+    assert beside == Returned(url=SHOP)
+    assert after == [Returned(url=SHOP)] * 20
+    assert (at_once, adyen.told) == (1, CALLS_MAX)
+
+
+async def test_payers_who_come_back_leave_the_connections_to_charges():
+    adyen = Hanging()
+    adyen.wanted = RETURNS_MAX
+    # More payers than all connections of the account.
+    crowd = RETURNS_MAX * 2
+    async with adapter_of_stranger(
+        adyen, partial(adyen_adapter, connections_max=RETURNS_MAX)
+    ) as provider:
+        payers = [
+            asyncio.create_task(provider.returned(back(f"txn_{each}-1"))) for each in range(crowd)
+        ]
+        async with asyncio.timeout(5):
+            await adyen.arrived.wait()
+            charged = await provider.charge(charge_call(APPROVED, "txn_1-1"))
+        told = adyen.told
+        adyen.gate.set()
+        await asyncio.gather(*payers)
+
+    assert isinstance(charged, Approved)
+    assert told == RETURNS_MAX
+
+
+async def test_what_never_left_for_adyen_counts_for_nothing():
+    provider = adyen_adapter("http://127.0.0.1:9")
+    for _ in range(CALLS_MAX * 2):
+        assert await provider.returned(back()) == Returned(url=SHOP)
+    await provider.close()
+
+    visits = Visits()
+    for _ in range(CALLS_MAX * 2):
+        with visits.visit("txn_1-1") as may:
+            assert may
+            visits.unsaid("txn_1-1")
+
+
+def test_no_more_payers_are_remembered_than_there_is_room_for():
+    visits = Visits()
+    for _ in range(CALLS_MAX):
+        with visits.visit("first"):
+            pass
+    for each in range(REFERENCES_MAX):
+        with visits.visit(str(each)) as may:
+            assert may
+
+    with visits.visit("first") as again:
+        assert again
+    with visits.visit(str(REFERENCES_MAX - 1)) as again, visits.visit("first") as other:
+        assert (again, other) == (True, True)

@@ -233,7 +233,14 @@ def test_a_capture_or_void_is_told_of_the_charge_by_our_key(
     assert (event.provider_txn_id, event.reference) == (PAYMENT, "txn_2-1")
 
 
-@pytest.mark.parametrize("code", ["CAPTURE", "CANCELLATION", "TECHNICAL_CANCEL"])
+def test_a_cancellation_by_reference_that_failed_is_told_of_the_void_and_not_of_the_charge():
+    event = modified("TECHNICAL_CANCEL", "txn_1-1", success="false")
+
+    assert (event.event_type, event.reason) == ("void.failed", "already_settled")
+    assert (event.provider_txn_id, event.reference) == (PAYMENT, "txn_1-1")
+
+
+@pytest.mark.parametrize("code", ["CAPTURE", "CANCELLATION"])
 @pytest.mark.parametrize("reference", ["txn_1-1", "txn_1-1.hold", "txn_3-1.refund", ""])
 def test_somebody_else_s_modification_that_failed_is_no_failure_of_the_payment(
     code: str, reference: str

@@ -41,7 +41,7 @@ async def test_names_that_lead_back_end_the_look():
     assert (found.parked >= 2, found.parked_oldest_us) == (True, 5)
 
 
-async def test_what_merchants_were_not_told_is_counted_by_endpoint_and_asks_for_a_person():
+async def test_what_merchants_were_not_told_is_counted_by_endpoint_and_troubles_nobody():
     store = MemoryStore(KINDS)
     await store.open()
     endpoints = [endpoint("we_1"), endpoint("we_2", disabled="gone")]
@@ -56,8 +56,7 @@ async def test_what_merchants_were_not_told_is_counted_by_endpoint_and_asks_for_
     found = await check_up(store, now_us=9, bounds=Bounds.of(Config()), **ASIDE)
 
     assert (found.given_up, found.gone) == ({"we_1": 2}, ("we_2",))
-    told = [each for each in troubles(found) if "we_" in each]
-    assert [("2 webhooks to we_1" in told[0]), ("we_2 answered 410" in told[1])] == [True, True]
+    assert [each for each in troubles(found) if "we_" in each or "webhooks" in each] == []
 
 
 def endpoint(of_id: str, disabled: DisabledBecause | None = None) -> Endpoint:

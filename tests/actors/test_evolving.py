@@ -355,7 +355,7 @@ def test_a_void_of_a_stray_leaves_the_money_of_the_payment(provider: str, target
         CREATED,
         started(),
         approved(),
-        opened("txn_2", "reverse", PRICE),
+        replace(opened("txn_2", "reverse", PRICE), stray_id="txn_3"),
         started("void", key="txn_2-1", txn="txn_2", provider=provider, target=target),
     )
 

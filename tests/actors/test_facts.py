@@ -480,6 +480,22 @@ def test_a_person_is_called_for_what_a_provider_took_on_and_never_ended():
     ]
 
 
+def test_a_charge_that_is_cancelled_ends_the_void_that_was_taken_on_and_is_never_mentioned():
+    story = requiring_action()
+    story.reverse()
+    void = story.newest.key
+    story.answers(void, Pending(provider_txn_id="ch_1"))
+
+    story.reports(webhook("payment.cancelled", reference=story.charge_key))
+
+    assert story.payment.status == "cancelled"
+    ended = story.payment.call(void)
+    assert ended is not None
+    assert ended.state == "approved"
+    assert [txn.status for txn in story.txns("reverse")] == ["success"]
+    assert story.payment.attention is None
+
+
 def test_a_dispute_in_another_currency_is_kept_as_it_was_said_and_stops_refunds():
     story = succeeded()
 

@@ -4,9 +4,10 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from payment_cases import TIMEOUT, Story, approved
+from payment_cases import TIMEOUT, Story, approved, declined
 
 from paygate_actors import events as e
+from paygate_actors.charging import ELSEWHERE_US
 from paygate_actors.decline_codes import DECLINE_CODES
 from paygate_actors.draft import Context
 from paygate_actors.failover import next_provider
@@ -158,3 +159,17 @@ def test_a_success_that_comes_after_the_failover_is_a_stray():
 
     assert providers_of(story)[:2] == ["a", "b"]
     assert [txn.type for txn in story.payment.txns if txn.type == "stray"] == ["stray"]
+
+
+@pytest.mark.parametrize(
+    ("late_us", "providers"), [(ELSEWHERE_US - 1, ["a", "b"]), (ELSEWHERE_US, ["a"])]
+)
+def test_a_payer_who_has_gone_is_not_charged_elsewhere(late_us: int, providers: list[str]):
+    story = Story()
+    story.answers(story.charge_key, TIMEOUT)
+    story.waits(late_us)
+
+    story.answers(story.charge_key, declined("processing_error", retryable=True))
+
+    assert [call.provider for call in story.payment.calls] == providers
+    assert story.payment.status == ("failed" if len(providers) == 1 else "processing")

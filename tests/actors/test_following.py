@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from payment_cases import (
     CONFIRM,
@@ -21,7 +22,8 @@ from payment_cases import (
 
 from paygate_actors.draft import Draft
 from paygate_actors.following import follow_up_said
-from paygate_actors.outcomes import Declined
+from paygate_actors.outcomes import Declined, Pending
+from paygate_actors.record import Call
 from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
 
 
@@ -393,3 +395,78 @@ def test_a_charge_that_succeeds_after_its_void_found_it_gone_is_a_stray(word: st
     assert [stray.amount_minor for stray in story.txns("stray")] == [PRICE]
     assert story.open_call("void").target == "ch_1"
     assert story.payment.captured_minor == 0
+
+
+# ---------------------------------------------------------------------- a charge that is renamed
+
+
+def asked_by_reference() -> Story:
+    """Its payer confirms; so far the provider knows the charge by our reference alone."""
+    story = Story()
+    by_reference = msgspec.structs.replace(CONFIRM, provider_txn_id=story.charge_key)
+    story.answers(story.charge_key, by_reference)
+    return story
+
+
+def paid_meanwhile(story: Story) -> Call:
+    """The void was taken in, and the payer has paid: the charge has got its id. The void."""
+    void = story.open_call("void")
+    assert void.target == story.charge_key
+    story.answers(void.key, Pending(provider_txn_id=void.target))
+    story.reports(webhook("payment.succeeded", "PSP1", reference=story.charge_key, minor=PRICE))
+    return void
+
+
+def void_is_open(story: Story, void: Call) -> bool:
+    now = story.payment.call(void.key)
+    return now is not None and now.unresolved
+
+
+@pytest.mark.parametrize("by_void", [True, False])
+def test_a_charge_that_got_its_id_during_the_void_is_cancelled_by_it(*, by_void: bool):
+    story = asked_by_reference()
+    story.reverse()
+    void = paid_meanwhile(story)
+
+    reference = void.key if by_void else story.charge_key
+    story.reports(webhook("payment.cancelled", "PSP1", reference=reference, minor=PRICE))
+
+    assert story.sums() == ("cancelled", PRICE, 0, PRICE, 0, 0)
+    assert story.txns("reverse")[0].status == "success"
+    assert story.refolded() == story.payment
+
+
+def test_a_charge_that_got_its_id_and_cannot_be_voided_stands_and_can_be_refunded():
+    story = asked_by_reference()
+    story.reverse()
+    void = paid_meanwhile(story)
+
+    failed = webhook("void.failed", "PSP1", reference=story.charge_key, reason="already_settled")
+    story.reports(failed)
+
+    assert not void_is_open(story, void)
+    assert story.payment.status == "success"
+    story.refund(100)
+    assert story.open_call("refund").target == "PSP1"
+
+
+def test_a_void_that_failed_says_nothing_of_the_charge_whose_payer_is_away():
+    story = asked_by_reference()
+
+    failed = webhook("void.failed", "PSP1", reference=story.charge_key, reason="already_settled")
+
+    assert story.reports(failed) == []
+    assert story.payment.status == "requires_action"
+
+
+def test_a_charge_that_got_its_id_after_its_time_is_refunded_by_that():
+    story = asked_by_reference()
+    story.waits(900 * 1_000_000)
+    void = paid_meanwhile(story)
+
+    story.answers(void.key, declined("already_settled"))
+
+    refund = story.open_call("refund")
+    assert (refund.target, refund.amount_minor) == ("PSP1", PRICE)
+    story.answers(refund.key, approved("re_1"))
+    assert story.payment.status == "cancelled"

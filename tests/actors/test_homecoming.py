@@ -46,8 +46,9 @@ def door(
 ) -> Homecoming:
     capabilities = capabilities_of(Pace(deadline_s=deadline_s))
     can = msgspec.structs.replace(capabilities, returns=returns)
-    desk = SimpleNamespace(adapter=SimpleNamespace(capabilities=can, returned=returned))
-    desks = SimpleNamespace(get={"adyen": desk}.get)
+    adapter = SimpleNamespace(capabilities=can, returned=returned)
+    desk = SimpleNamespace(adapter=adapter, is_active=True)
+    desks = SimpleNamespace(get={"adyen": desk, "other": desk}.get)
     return Homecoming(desk=cast("ProviderDesk", desks), inbox=cast("Inbox", inbox or Taken()))
 
 
@@ -142,3 +143,28 @@ async def test_a_flood_is_refused_and_the_door_opens_again_after_it():
 
     assert code_of(refused) == "overloaded"
     assert (set(first), after) == ({URL}, URL)
+
+
+async def test_a_flood_at_one_provider_keeps_nobody_from_coming_back_from_another():
+    gate, full, inside = asyncio.Event(), asyncio.Event(), 0
+
+    async def wait(query: Mapping[str, str]) -> Returned:
+        nonlocal inside
+        inside += 1
+        if inside == WAITING_MAX:
+            full.set()
+        if query:
+            await gate.wait()
+        return Returned(url=URL)
+
+    home = door(wait)
+    crowd: list[asyncio.Task[Any]] = [
+        asyncio.create_task(home.receive("adyen", QUERY)) for _ in range(WAITING_MAX)
+    ]
+    async with asyncio.timeout(5):
+        await full.wait()
+        onward = await home.receive("other", {})
+    gate.set()
+    await asyncio.gather(*crowd)
+
+    assert onward == URL

@@ -11,57 +11,25 @@ from paypal_rig import (
     paypal_adapter,
     paypal_event,
 )
-from provider_suite import SUM, Effect, ProviderSuite, approved, charge_call, follow_up
-from sandbox_rig import APPROVED, CONFIRM, Rig, sandbox_rig
-from stranger_rig import free_url
+from provider_suite import SUM, ProviderSuite, approved, charge_call, follow_up
+from sandbox_rig import Rig, sandbox_rig
+from sandbox_stage import TwoStepsAtSandbox
 from two_step_suite import TwoStepSuite, confirming, prepared
 
 from paygate_actors.outcomes import Approved, Declined, Pending, Unknown
-from paygate_actors.providers.base import ChargeCall, Provider, TwoStepProvider
+from paygate_actors.providers.base import ChargeCall, Provider
 from paygate_actors.providers.paypal_certificates import certificates_of
 from paygate_engine.clock import ManualClock
 from paygate_http.sandbox.paypal_tokens import CLIENT_SECRET
 
 
-class PayPalStage:
-    approved_number = APPROVED
-    declined_number = "4000000000000002"
-    confirm_number = CONFIRM
-
+class PayPalStage(TwoStepsAtSandbox):
     def __init__(self, rig: Rig, clock: ManualClock, certificates: CertificateServer) -> None:
-        self.rig = rig
-        self.clock = clock
         self.certificates = certificates
         self.paypal = paypal_adapter(
             rig.sandbox.url, certificates=certificates_of(certificates.url, here=True)
         )
-        self.two_steps: TwoStepProvider = self.paypal
-        self.provider: Provider = self.paypal
-        self.closed = free_url()
-
-    async def effects(self) -> list[Effect]:
-        return await self.rig.effects()
-
-    async def lose_next_request(self) -> None:
-        await self.rig.fault("reset_before_effect")
-
-    async def lose_next_answer(self) -> None:
-        await self.rig.fault("reset_after_effect")
-
-    async def hang_next_answer(self) -> None:
-        await self.rig.fault("hang_after_effect", delayMs=30_000)
-
-    async def fail_next(self) -> None:
-        await self.rig.fault("error_500")
-
-    async def garble_next(self) -> None:
-        await self.rig.fault("garbage")
-
-    async def defer_next(self) -> None:
-        await self.rig.fault("pending", delayMs=60_000)
-
-    async def lose_next_preparation(self) -> None:
-        await self.rig.fault("reset_after_effect", operation="prepare")
+        super().__init__(rig, clock, self.paypal)
 
     async def objects_made(self) -> int:
         keys = {
@@ -82,9 +50,6 @@ class PayPalStage:
 
     def webhook_body(self) -> bytes:
         return paypal_event("PAYMENT.CAPTURE.COMPLETED", capture())
-
-    def now_us(self) -> int:
-        return self.clock.now_us()
 
     def secrets(self) -> list[str]:
         return [CLIENT_SECRET]

@@ -36,7 +36,9 @@ from paygate_actors.providers.base import (
 from paygate_actors.providers.paypal import PayPalProvider
 from paygate_actors.providers.paypal_certificates import (
     FETCHES_A_MINUTE_MAX,
+    KEPT_MAX,
     LIVE_HOSTS,
+    STRANGERS_MAX,
     Certificates,
     certificates_of,
     system_roots,
@@ -248,6 +250,87 @@ async def test_certificates_that_anybody_makes_up_are_asked_for_a_few_times_a_mi
 
     assert len(server.asked) <= 2 * FETCHES_A_MINUTE_MAX
     await verified(provider, headers)  # what is known is not pushed out
+
+
+async def test_what_was_trusted_before_a_restart_is_fetched_whatever_anybody_makes_up(
+    server: CertificateServer, provider: PayPalProvider
+):
+    await verified(provider, server.signed(BODY, at_us=AT_US))
+    after = paypal_adapter(
+        "http://127.0.0.1:9", certificates=certificates_of(server.url, here=True)
+    )
+    after.know_keys(provider.known_keys())
+    headers = server.signed(BODY, at_us=AT_US)
+    server.status = 404
+    for number in range(FETCHES_A_MINUTE_MAX):
+        url = f"{server.url}/v1/notifications/certs/CERT-{number}"
+        with pytest.raises(KeysUnavailable):
+            await after.fetch_keys(headers | {"paypal-cert-url": url})
+    server.status = 200
+
+    await verified(after, headers)
+
+    await after.close()
+    assert provider.known_keys() == (headers["paypal-cert-url"],)
+
+
+async def test_nothing_but_an_address_of_paypal_s_is_taken_for_trusted_before(
+    server: CertificateServer, provider: PayPalProvider
+):
+    here = f"{server.url}/v1/notifications/certs/CERT-"
+
+    provider.know_keys(["", "https://evil.example/v1/notifications/certs/CERT-1", here + "/"])
+    nothing = provider.known_keys()
+    provider.know_keys(f"{here}{number}" for number in range(KEPT_MAX + 2))
+
+    assert nothing == ()
+    assert provider.known_keys() == tuple(f"{here}{each}" for each in range(2, KEPT_MAX + 2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"paypal-transmission-time": "2025-12-31T23:54:59Z"},
+        {"paypal-transmission-time": "2026-01-01T00:05:01Z"},
+        {"paypal-transmission-id": ""},
+        {"paypal-auth-algo": "SHA1withRSA"},
+        {"paypal-transmission-sig": "="},
+    ],
+)
+async def test_nothing_is_fetched_for_what_is_refused_whatever_the_certificate_says(
+    server: CertificateServer, provider: PayPalProvider, changes: dict[str, str]
+):
+    headers = server.signed(BODY, at_us=AT_US)
+
+    with pytest.raises(SignatureInvalid):
+        await provider.fetch_keys(headers | changes)
+
+    assert server.asked == []
+
+
+async def test_who_waits_for_made_up_certificates_keeps_nobody_from_their_own(
+    clock: ManualClock, server: CertificateServer, provider: PayPalProvider
+):
+    await verified(provider, server.signed(BODY, at_us=AT_US))
+    headers = server.signed(BODY, at_us=AT_US)
+    known = headers["paypal-cert-url"]
+    after = paypal_adapter(
+        "http://127.0.0.1:9", certificates=certificates_of(server.url, here=True)
+    )
+    after.know_keys([known])
+    server.gate.clear()
+    made_up = headers | {"paypal-cert-url": known.replace("CERT-", "CERT-0")}
+    crowd = [asyncio.create_task(after.fetch_keys(made_up)) for _ in range(STRANGERS_MAX)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(KeysUnavailable, match="too many wait"):
+        await after.fetch_keys(made_up)
+    async with asyncio.timeout(5):
+        await verified(after, headers)
+
+    server.gate.set()
+    await asyncio.gather(*crowd)
+    await after.close()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,12 @@ class Counter:
             loop=asyncio.get_running_loop(), clock=self.clock, rng=random.Random(3)
         )
         self.health = watched(
-            "bank", deadline_s=60.0, concurrency=concurrency, finds=True, system=self.system
+            "bank",
+            deadline_s=60.0,
+            concurrency=concurrency,
+            finds=True,
+            is_active=lambda: True,
+            system=self.system,
         )
         pools = Supervisor(self.system, "pools")
         self.pool: ProviderPool = pools.start(

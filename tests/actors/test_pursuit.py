@@ -31,7 +31,7 @@ from paygate_actors.pool import Answered, LookUp, Perform, unsent
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_actors.pursuer import Pursuer
-from paygate_actors.pursuit import KEY_WINDOW_MARGIN_S, Pursuit
+from paygate_actors.pursuit import KEY_WINDOW_MARGIN_S, LOST_AFTER_S, Pursuit
 from paygate_actors.record import Call, Payment
 from paygate_engine.clock import ManualClock
 from paygate_engine.system import ActorSystem
@@ -295,14 +295,14 @@ async def test_a_payer_is_waited_for_and_the_lost_webhook_looked_for(can: Capabi
 async def test_an_answer_that_got_lost_inside_is_asked_about(can: Capabilities):
     chase = Chase(Story(), can, None)
 
-    await chase.until_next_job(within_s=61)
+    await chase.until_next_job(within_s=LOST_AFTER_S + 1)
 
     assert chase.kinds == ["send", "look_up"]
 
 
 async def test_a_look_up_that_found_no_room_says_nothing_of_the_call(can: Capabilities):
     chase = Chase(Story(), can, None)
-    await chase.until_next_job(within_s=61)
+    await chase.until_next_job(within_s=LOST_AFTER_S + 1)
     look_up = chase.desk.jobs[-1][2]
 
     chase.answer(unsent(look_up))

@@ -7,9 +7,12 @@ from msgspec.structs import replace
 from payment_cases import NOW_US, SECOND_US, TIMEOUT, Story, declined, succeeded
 
 from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
+from paygate_actors.pool import GRACE_S, QUEUE_WAIT_S
+from paygate_actors.providers import adyen_terms, paypal_terms, stripe_terms
 from paygate_actors.providers.base import Capabilities, OperationTerms
 from paygate_actors.pursuit import (
     KEY_WINDOW_MARGIN_S,
+    LOST_AFTER_S,
     RETRY_AFTER_S_MAX,
     UNSEEN_MARGIN_S,
     Pursuit,
@@ -30,6 +33,11 @@ IN_TWO: Final = replace(CAN, steps=2)
 PREPARED: Final = Prepared(provider_txn_id="ch_1")
 KEY_KNOWN: Final = Unknown(reason="key_known")
 IN_PROGRESS: Final = Unknown(reason="in_progress")
+
+
+@pytest.mark.parametrize("pace", [adyen_terms.Pace, paypal_terms.Pace, stripe_terms.Pace])
+def test_nothing_is_held_to_be_lost_while_it_may_still_wait_or_be_under_way(pace: Any):
+    assert QUEUE_WAIT_S + pace().deadline_s + GRACE_S < LOST_AFTER_S
 
 
 def doubtful(**options: Any) -> Call:

@@ -181,6 +181,19 @@ async def test_a_replay_is_narrowed_by_provider_event_and_time(rig: BankRig, ban
     assert await found(from_us=times[1], to_us=times[2]) == ["e2"]
 
 
+async def test_only_webhooks_that_hold_the_event_asked_for_are_counted(rig: BankRig):
+    for name in ("e1", "e2"):
+        await send(rig, disputed(name, ""))
+    await send(rig)  # it holds no event at all
+
+    counted = [
+        (await replay(rig, dry_run=True, event_id=event_id)).webhooks
+        for event_id in (None, "e2", "nope")
+    ]
+
+    assert counted == [3, 1, 0]
+
+
 async def test_a_page_is_bounded_and_the_next_one_goes_on(rig: BankRig):
     for number in range(PAGE + 1):
         rig.clock.advance(0.001)

@@ -12,6 +12,7 @@ from paygate_actors import events as e
 from paygate_actors.card import SealedCard
 from paygate_actors.credentials import Initiation
 from paygate_actors.messages import Address, FraudCheck, MethodView
+from paygate_actors.payment_methods import METHOD_KINDS
 from paygate_actors.providers.base import Capabilities, CurrencyTerms
 from paygate_actors.route import Aside, Route
 from paygate_actors.route_order import cost_micro
@@ -111,6 +112,24 @@ def one_rule(**about: Any) -> Routing:
 )
 def test_a_rule_fits_when_all_that_it_names_holds(when: When, does: bool):  # noqa: FBT001  # a column
     assert fits(when, facts()) is does
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (MethodView(kind="card", brand="visa"), {"card"}),
+        (MethodView(kind="credit_card", brand="visa"), {"card", "credit_card"}),
+        (MethodView(kind="debit_card", brand="maestro"), {"card", "debit_card"}),
+        (MethodView(kind="token", brand="unknown", token="tok_1"), {"card", "token"}),
+        (MethodView(kind="token", token="ptk_1"), {"token"}),
+        (MethodView(kind="provider_token", token="ptk_1"), {"provider_token"}),
+        (MethodView(kind="wallet", wallet_id="w_1"), {"wallet"}),
+    ],
+)
+def test_a_card_is_a_card_by_whatever_word_it_comes(method: MethodView, words: set[str]):
+    fitting = {word for word in METHOD_KINDS if fits(When(method=(word,)), facts(method=method))}
+
+    assert fitting == words
 
 
 def test_what_a_payment_does_not_have_fits_no_rule_that_names_it():

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
-from provider_suite import SUM, Effect, ProviderSuite, charge_call
+from provider_suite import SUM, ProviderSuite, charge_call
 from sandbox_adapter_rig import adapter, event_body, signed
 from sandbox_rig import APPROVED, Rig, sandbox_rig
-from stranger_rig import Handler, adapter_of_stranger, answer, free_url, read_request, saying
+from sandbox_stage import StageAtSandbox
+from stranger_rig import Handler, adapter_of_stranger, answer, read_request, saying
 
 from paygate_actors.outcomes import Approved, Declined, Outcome, Unknown
 from paygate_actors.providers.base import FollowUpCall, Provider
@@ -20,37 +21,9 @@ from paygate_http.sandbox.server import WEBHOOK_SECRET
 FIND_LAG_S = 2
 
 
-class SandboxStage:
-    approved_number = APPROVED
-    declined_number = "4000000000000002"
-    confirm_number = "4000002760003184"
-
+class SandboxStage(StageAtSandbox):
     def __init__(self, rig: Rig, clock: ManualClock) -> None:
-        self.rig = rig
-        self.clock = clock
-        self.provider: Provider = adapter(rig.sandbox.url)
-        self.closed = free_url()
-
-    async def effects(self) -> list[Effect]:
-        return await self.rig.effects()
-
-    async def lose_next_request(self) -> None:
-        await self.rig.fault("reset_before_effect")
-
-    async def lose_next_answer(self) -> None:
-        await self.rig.fault("reset_after_effect")
-
-    async def hang_next_answer(self) -> None:
-        await self.rig.fault("hang_after_effect", delayMs=30_000)
-
-    async def fail_next(self) -> None:
-        await self.rig.fault("error_500")
-
-    async def garble_next(self) -> None:
-        await self.rig.fault("garbage")
-
-    async def defer_next(self) -> None:
-        await self.rig.fault("pending", delayMs=60_000)
+        super().__init__(rig, clock, adapter(rig.sandbox.url))
 
     async def see_everything(self) -> None:
         self.clock.advance(FIND_LAG_S)
@@ -63,9 +36,6 @@ class SandboxStage:
 
     def webhook_body(self) -> bytes:
         return event_body()
-
-    def now_us(self) -> int:
-        return self.clock.now_us()
 
     def secrets(self) -> list[str]:
         return [WEBHOOK_SECRET, WEBHOOK_SECRET.removeprefix("whsec_")]

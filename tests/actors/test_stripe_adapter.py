@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from provider_suite import Effect, ProviderSuite
-from sandbox_rig import APPROVED, CONFIRM, Rig, sandbox_rig
-from stranger_rig import free_url
+from provider_suite import ProviderSuite
+from sandbox_rig import Rig, sandbox_rig
+from sandbox_stage import TwoStepsAtSandbox
 from stripe_rig import intent, stripe_adapter, stripe_event, stripe_signed
 from two_step_suite import TwoStepSuite
 
-from paygate_actors.providers.base import Provider, TwoStepProvider
+from paygate_actors.providers.base import Provider
 from paygate_engine.clock import ManualClock
 from paygate_http.sandbox.stripe_calls import SECRET_KEY
 from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET
@@ -18,41 +18,9 @@ from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET
 FIND_LAG_S = 2
 
 
-class StripeStage:
-    approved_number = APPROVED
-    declined_number = "4000000000000002"
-    confirm_number = CONFIRM
-
+class StripeStage(TwoStepsAtSandbox):
     def __init__(self, rig: Rig, clock: ManualClock) -> None:
-        self.rig = rig
-        self.clock = clock
-        self.two_steps: TwoStepProvider = stripe_adapter(rig.sandbox.url)
-        self.provider: Provider = self.two_steps
-        self.closed = free_url()
-
-    async def effects(self) -> list[Effect]:
-        return await self.rig.effects()
-
-    async def lose_next_request(self) -> None:
-        await self.rig.fault("reset_before_effect")
-
-    async def lose_next_answer(self) -> None:
-        await self.rig.fault("reset_after_effect")
-
-    async def hang_next_answer(self) -> None:
-        await self.rig.fault("hang_after_effect", delayMs=30_000)
-
-    async def fail_next(self) -> None:
-        await self.rig.fault("error_500")
-
-    async def garble_next(self) -> None:
-        await self.rig.fault("garbage")
-
-    async def defer_next(self) -> None:
-        await self.rig.fault("pending", delayMs=60_000)
-
-    async def lose_next_preparation(self) -> None:
-        await self.rig.fault("reset_after_effect", operation="prepare")
+        super().__init__(rig, clock, stripe_adapter(rig.sandbox.url))
 
     async def objects_made(self) -> int:
         headers = {"Authorization": f"Bearer {SECRET_KEY}"}
@@ -71,9 +39,6 @@ class StripeStage:
 
     def webhook_body(self) -> bytes:
         return stripe_event("payment_intent.succeeded", intent())
-
-    def now_us(self) -> int:
-        return self.clock.now_us()
 
     def secrets(self) -> list[str]:
         return [SECRET_KEY, WEBHOOK_SECRET]

@@ -118,6 +118,13 @@ def test_a_token_names_a_method_and_maybe_its_customer(token: str, saved: Saved 
     assert saved_method(Instrument(kind="provider_token", provider_token=token)) == saved
 
 
+@pytest.mark.parametrize("named", ["pm_1", "cus_9/pm_1", "card_1"])
+def test_a_wallet_is_never_a_method_that_stripe_keeps_of_some_payer(named: str):
+    wallet = Instrument(kind="wallet", wallet_id=named)
+
+    assert saved_method(wallet) is None
+
+
 @pytest.mark.parametrize(("token", "customer"), [("pm_1", None), ("cus_9/pm_1", "cus_9")])
 def test_a_method_that_was_saved_for_a_customer_is_charged_with_them(
     token: str, customer: str | None

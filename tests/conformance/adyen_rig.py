@@ -121,7 +121,8 @@ async def told_by(inbox: Inbox, provider: Provider, key: str) -> Outcome:
         _, body = inbox.received[heard]
         provider.verify(login_header(), body, now_us=0)
         for event in provider.parse({}, body):
-            if event.reference == key:
+            # A cancellation by reference is told of the payment, never of the cancellation.
+            if event.reference == key or "/TECHNICAL_CANCEL/" in event.event_id:
                 return _outcome(event)
         heard += 1
 

@@ -1,5 +1,6 @@
 """What tests of PayPal share: the adapter, genuine webhooks for it, and the official schemas."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator
@@ -34,6 +35,7 @@ def paypal_adapter(url: str, **changes: Any) -> PayPalProvider:
         "webhook_id": WEBHOOK_ID,
         "return_url": RETURN_URL,
         "pace": SANDBOX_PACE,
+        "clock": ManualClock(),
     }
     return PayPalProvider(**{**settings, **changes})
 
@@ -132,9 +134,14 @@ class CertificateServer:
         self.url = ""
         self.status = 200
         self.asked: list[str] = []
+        self.gate = asyncio.Event()
+        """While it is shut, certificates whose name begins with a zero are not answered."""
+        self.gate.set()
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
+        if "/CERT-0" in request.path:
+            await self.gate.wait()
         if self.status != 200:
             return web.Response(status=self.status, headers={"Location": "http://127.0.0.1:9/"})
         is_root = request.path.endswith("/roots")

@@ -134,6 +134,23 @@ async def test_documents_are_forgotten_oldest_first_and_within_a_bound(store: St
     assert [document.id for document in kept] == ["bkg_0006", "bkg_0005"]
 
 
+async def test_documents_of_one_facet_are_forgotten_and_others_kept(store: Store) -> None:
+    """The oldest are others', so that who counts them in forgets too few."""
+    numbers = range(1, 9)
+    made = [booking(each, status=("old", "new")[each % 2]) for each in numbers]
+    await put(store, Unit(documents=tuple(made)))
+
+    gone = [
+        await store.forget_documents(kind="booking", id_before="bkg_0008", facet="old", limit=2),
+        await store.forget_documents(kind="booking", id_before="bkg_0008", facet="old", limit=2),
+        await store.forget_documents(kind="booking", id_before="bkg_0008", facet="old", limit=2),
+    ]
+
+    assert gone == [2, 1, 0]
+    kept = await store.query(Query(kind="booking"))
+    assert [document.id[-1] for document in kept] == ["8", "7", "5", "3", "1"]
+
+
 async def test_a_reader_beside_many_writers_meets_no_gap(store: Store) -> None:
     """Who goes on behind the last number that they saw has seen everything, in one order."""
     seed = 20261123

@@ -23,6 +23,7 @@ from paygate_actors.desk_messages import (
     OpenCall,
     Told,
 )
+from paygate_actors.front import NO_PROVIDER_HERE
 from paygate_actors.messages import (
     ApiKey,
     Caller,
@@ -317,12 +318,16 @@ class FakeFront:
         caller: Caller,
         provider_id: str,
         *,
-        is_active: bool,
-        accepts_charges: bool,
+        is_active: bool | None = None,
+        accepts_charges: bool | None = None,
         tuning: Tuning = AS_IT_IS,
     ) -> ProviderView | Refusal:
+        if provider_id != "sandbox":
+            return NO_PROVIDER_HERE
         self._note((provider_id, is_active, accepts_charges))
-        return self._provider(is_active=is_active, accepts_charges=accepts_charges)
+        return self._provider(
+            is_active=is_active is not False, accepts_charges=accepts_charges is not False
+        )
 
     async def check_fraud(self, caller: Caller, request: ScoreRequest) -> FraudCheck:
         self._note(request)

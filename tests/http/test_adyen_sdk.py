@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from adyen_rig import RETURN_URL, SDK
@@ -114,10 +115,10 @@ async def test_a_card_is_named_in_three_ways(checkout: Checkout):
 
 async def test_a_payer_is_sent_away_and_brings_something_back(rig: Rig, checkout: Checkout):
     asked = await said(checkout.payments_api.payments, payment(CONFIRM))
-    psp = asked["pspReference"]
-    details = {"details": {"redirectResult": psp}}
+    page = urlsplit(str(asked["action"]["url"])).path
+    details = {"details": {"redirectResult": page.rpartition("/")[2]}}
     early = await said(checkout.payments_api.payments_details, details)
-    await rig.post(f"/actions/{psp}/complete")
+    await rig.post(f"{page}/complete")
 
     done = await said(checkout.payments_api.payments_details, details)
 

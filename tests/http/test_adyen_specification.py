@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -108,8 +109,9 @@ async def test_a_payment_in_each_state_is_as_specified(till: Till):
 
 async def test_what_a_payer_brought_back_is_answered_as_specified(till: Till):
     asked = await till.pay(CONFIRM)
-    await till.rig.post(f"/actions/{asked['pspReference']}/complete")
-    body = {"details": {"redirectResult": asked["pspReference"]}}
+    page = urlsplit(str(asked["action"]["url"])).path
+    await till.rig.post(f"{page}/complete")
+    body = {"details": {"redirectResult": page.rpartition("/")[2]}}
     assert faults(body, "PaymentDetailsRequest") == []
 
     answer = await till.post("/payments/details", body)

@@ -36,22 +36,23 @@ class Ran(NamedTuple):
 class Receiver:
     """A developer's own program that takes webhooks."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         self.url = ""
+        self.text = text
         self.status = 200
         self.received: list[tuple[dict[str, str], bytes]] = []
 
     async def take(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.received.append((headers, await request.read()))
-        return web.Response(status=self.status)
+        return web.Response(status=self.status, text=self.text)
 
 
 @asynccontextmanager
-async def receiving() -> AsyncGenerator[Receiver]:
-    receiver = Receiver()
+async def receiving(*, path: str = "/hook", text: str = "") -> AsyncGenerator[Receiver]:
+    receiver = Receiver(text)
     app = web.Application()
-    app.add_routes([web.post("/hook", receiver.take)])
+    app.add_routes([web.route("*" if text else "POST", path, receiver.take)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -201,6 +202,50 @@ async def test_where_no_sandbox_runs_it_says_how_to_start_one(
     assert "paygate sandbox" in said.complaint
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("listen", "--url"),
+        ("listen", "--forward-to"),
+        ("trigger", "payment.succeeded", "--url"),
+        ("provider", "check", "sandbox", "--base-url"),
+        ("webhooks", "replay", "--url"),
+    ],
+    ids=" ".join,
+)
+async def test_a_url_that_cannot_be_read_is_refused_in_a_line(
+    tmp_path: Path, command: tuple[str, ...], url: str
+):
+    said = await ran(tmp_path, *command, url)
+
+    assert said.code == Exit.MISCONFIGURED
+    assert f"{command[-1]}: must be http://HOST[:PORT]" in said.complaint
+    assert "Traceback" not in said.complaint
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (("listen",), "is no sandbox"),
+        (("trigger", "payment.succeeded"), "no sandbox answers"),
+        (("webhooks", "replay"), "is no paygate"),
+    ],
+    ids=["listen", "trigger", "replay"],
+)
+async def test_a_web_server_that_says_yes_to_everything_is_told_apart(
+    tmp_path: Path, command: tuple[str, ...], complaint: str
+):
+    async with receiving(path="/{anything:.*}", text="<p>welcome</p>\n") as stranger:
+        base = stranger.url.removesuffix("/hook")
+
+        said = await ran(tmp_path, *command, "--url", base)
+
+    assert said.code == Exit.FAILED
+    assert complaint in said.complaint
+    assert "Traceback" not in said.complaint
+
+
 async def test_every_story_comes_true_through_a_gateway(rig: ProcessRig, tmp_path: Path):
     gateway = await rig.serve()
 
@@ -276,6 +321,25 @@ async def test_where_there_is_no_desk_the_cases_that_need_one_are_skipped(tmp_pa
         "replies-other-amount": "skipped",
     }
     assert said.code == Exit.FAILED
+
+
+async def test_an_account_that_no_sandbox_has_is_not_listened_for(rig: ProcessRig, tmp_path: Path):
+    said = await ran(tmp_path, "listen", "--url", rig.sandbox.url, "--provider", "nope")
+
+    assert said.code == Exit.MISCONFIGURED
+    assert "--provider: there is no nope; there are " in said.complaint
+    assert "sandbox_backup" in said.complaint
+    assert STRIPE.account in said.complaint
+
+
+async def test_a_kind_is_not_checked_where_nobody_answers(tmp_path: Path):
+    url = free_url()
+
+    said = await ran(tmp_path, "provider", "check", "sandbox", "--base-url", url)
+
+    assert said.code == Exit.FAILED
+    assert f"nobody answers at {url}" in said.complaint
+    assert said.out == ""
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_a_server_that_does_well_is_healthy(screen: Screen):
     for text in ("SQLite", "Python", "WAL", "sandbox", "1 success", "ready", "MiB free"):
         assert text in told
     assert "breaker of sandbox_backup" in told
-    assert "dead letters" in told
+    assert "undelivered between actors" in told
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """`paygate serve` as a process: its line, its end, its folder, and the commands beside it."""
 
 import base64
-import ipaddress
 import json
 import os
 import re
@@ -16,14 +15,11 @@ import urllib.request
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificate_rig import certificate
 
 pytestmark = pytest.mark.slow
 
@@ -202,7 +198,7 @@ def test_a_live_server_refuses_a_sandbox_folder(tmp_path: Path):
 
 
 def test_it_serves_https_with_a_certificate(tmp_path: Path):
-    cert, key = certificate(tmp_path)
+    cert, key = certificate(tmp_path, "127.0.0.1")
     trust = ssl.create_default_context(cafile=str(cert))
 
     with gateway(tmp_path / "data", "--tls-cert", str(cert), "--tls-key", str(key)) as (_, url):
@@ -295,32 +291,3 @@ def test_rows_cut_off_after_the_last_published_end_are_found_by_the_events_they_
     after = paygate("audit", "verify", "--data", str(data))
 
     assert (after.returncode, "rows were cut off" in after.stdout) == (1, True), after.stdout
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)  # noqa: TID251  # OpenSSL compares it with the real clock
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file

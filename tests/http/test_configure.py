@@ -237,8 +237,13 @@ def test_a_live_server_refuses_the_sandbox_and_its_secret():
     assert sandbox.webhook_secret not in str(refused.value)
 
 
-def stripe(**changes: str) -> str:
-    settings = {"id": "s", "kind": "stripe", "secret": "sk_live_x", "webhook_secret": "whsec_x"}
+def stripe(**changes: object) -> str:
+    settings: dict[str, object] = {
+        "id": "s",
+        "kind": "stripe",
+        "secret": "sk_live_x",
+        "webhook_secret": "whsec_x",
+    }
     return json.dumps([settings | changes])
 
 
@@ -333,6 +338,33 @@ def test_a_live_server_refuses_an_adyen_that_would_check_or_charge_nothing(
 def test_a_live_server_refuses_the_secrets_of_the_sandbox_s_adyen(changes: dict[str, str]):
     with pytest.raises(ConfigInvalid, match="refuses the sandbox's secrets"):
         load(environment=LIVE | {"PAYGATE__PROVIDERS": adyen(**changes)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "named"),
+    [
+        ("stripe", {"api_version": "2024"}, "api_version"),
+        ("sandbox", {"void_window": "60"}, "void_window"),
+        ("sandbox", {"void_window_s": "60"}, None),
+        ("acme", {"anything": "x"}, None),
+    ],
+)
+def test_an_option_that_a_kind_of_ours_does_not_have_is_named(
+    kind: str, options: dict[str, str], named: str | None
+):
+    environment = {
+        "PAYGATE__SANDBOX__ENABLED": "true",
+        "PAYGATE__PROVIDERS": stripe(kind=kind, url="http://127.0.0.1:1", options=options),
+    }
+
+    try:
+        load(environment=environment)
+        faults: tuple[str, ...] = ()
+    except ConfigInvalid as refused:
+        faults = refused.lines
+
+    places = [fault.partition(": ")[0] for fault in faults]
+    assert places == ([] if named is None else [f"providers[0].options.{named}"])
 
 
 @pytest.mark.parametrize("options", [{"webhook_login": "user"}, {"webhook_logn": "user:password"}])

@@ -1,11 +1,14 @@
 """Routing rules in a configuration: what can never do what it says is a fault."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args, get_type_hints
 
 import pytest
 
+from paygate_actors.brands import Brand
+from paygate_actors.payment_methods import METHOD_KINDS
 from paygate_actors.routing_config import Target
+from paygate_http.bodies import PaymentMethodBody
 from paygate_http.configure import ConfigInvalid, load
 
 SANDBOX: Final = {"PAYGATE__SANDBOX__ENABLED": "true"}
@@ -153,3 +156,45 @@ concurrency = 0
         "providers[0].weight",
         "providers[0].concurrency",
     ]
+
+
+@pytest.mark.parametrize(
+    ("when", "word", "among"),
+    [
+        ('method = ["crad"]', "crad", METHOD_KINDS),
+        ('brand = ["visa", "mastercrad"]', "mastercrad", get_args(Brand)),
+        ('brand = ["Visa"]', "Visa", get_args(Brand)),
+    ],
+)
+def test_a_word_that_no_payment_has_is_told_with_those_that_they_have(
+    tmp_path: Path, when: str, word: str, among: tuple[str, ...]
+):
+    (fault,) = read(tmp_path, RULE + f"when = {{ {when} }}")
+
+    key, _, sentence = fault.partition(": ")
+    assert key == f"routing.rules[0].when.{when.partition(' ')[0]}"
+    assert repr(word) in sentence
+    assert sentence.endswith(", ".join(among))
+
+
+@pytest.mark.parametrize("country", ["UK", "XX", "de"])
+def test_a_country_that_is_on_no_billing_address_is_a_fault(tmp_path: Path, country: str):
+    (fault,) = read(tmp_path, RULE + f'when = {{ country = ["DE", "{country}"] }}')
+
+    assert fault.startswith(f"routing.rules[0].when.country: {country!r} is no country")
+
+
+def test_every_word_that_a_request_may_say_may_be_in_a_rule(tmp_path: Path):
+    said = get_args(get_args(get_type_hints(PaymentMethodBody, include_extras=False)["type"])[0])
+
+    faults = read(tmp_path, RULE + f"when = {{ method = {list(METHOD_KINDS)} }}")
+
+    assert (faults, set(said)) == ((), set(METHOD_KINDS))
+
+
+def test_the_words_of_rules_are_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
+
+    missing = [word for word in (*METHOD_KINDS, *get_args(Brand)) if f"`{word}`" not in page]
+
+    assert missing == []

@@ -75,6 +75,30 @@ async def test_a_fault_of_a_body_is_named_by_its_place(
     assert gateway.front.notices.asked == []
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", ENDPOINTS), ("PATCH", ONE)])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://shop.example/hook?card=4242424242424242",
+        "https://shop.example/4242-4242-4242-4242/hook",
+    ],
+)
+async def test_a_card_number_in_a_url_or_a_description_is_refused_and_not_repeated(
+    gateway: Any, method: str, path: str, url: str
+) -> None:
+    body = {"url": url, "description": "of 4242 4242 4242 4242"}
+
+    status, problem, _ = await gateway.ask(method, path, json=body)
+
+    assert status == 422
+    assert {(each["pointer"], each["code"]) for each in problem["errors"]} == {
+        ("/url", "card_number_in_text"),
+        ("/description", "card_number_in_text"),
+    }
+    assert "4242" not in str(problem)
+    assert gateway.front.notices.asked == []
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -233,7 +234,7 @@ async def test_a_payer_who_fails_is_told_as_refused():
         sandbox_rig(clock=ManualClock(), gateway_url=inbox.url) as rig,
     ):
         _, asked = await pay(rig, CONFIRM)
-        await rig.post(f"/actions/{asked['pspReference']}/fail")
+        await rig.post(f"{urlsplit(str(asked['action']['url'])).path}/fail")
         (told,) = await inbox.wait_for(1)
 
         item = told["notificationItems"][0]["NotificationRequestItem"]

@@ -70,6 +70,16 @@ async def test_every_story_comes_true(account: str):
     assert untold == []
 
 
+async def test_the_books_give_their_own_id_of_a_charge_and_none_of_another():
+    async with hand_at("sandbox") as hand:
+        made = await STORIES["payment.succeeded"].tell(hand)
+        key = made.marks[0]
+
+        found = [await hand.desk.charge_id(each) for each in (key, "txn_nobody-1")]
+
+    assert found == [made.charge_id, None]
+
+
 async def test_a_payer_who_must_confirm_is_shown_where():
     async with hand_at("sandbox") as hand:
         made = await STORIES["payment.requires_action"].tell(hand)

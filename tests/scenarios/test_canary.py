@@ -161,6 +161,10 @@ async def paste(canary: Canary, payment_id: str) -> None:
         assert (await canary.operate(payment_id, "refund", reason)).status == 422
         note = {"decision": "approve", "note": number}
         assert (await canary.operate(payment_id, "review", note, key=OPERATOR)).status == 422
+        for field in ("url", "description"):
+            number = grouped(canary.draw().number, mark)
+            endpoint = {"url": "https://shop.example/hook"} | {field: f"https://a.example/{number}"}
+            assert (await canary.call("POST", "/api/webhook-endpoints", endpoint)).status == 422
         for kind, name in (("wallet", "walletID"), ("token", "token")):
             method = {"type": kind, name: grouped(canary.draw().number, mark)}
             assert (await canary.process(payment_request(paymentMethod=method))).status == 422

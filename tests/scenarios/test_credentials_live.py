@@ -90,6 +90,21 @@ async def test_a_provider_s_token_is_charged_there_and_never_shown(live: Live, p
     await live.agreed(paid["id"])
 
 
+async def test_a_token_that_another_merchant_left_is_not_charged_as_a_wallet(live: Live):
+    await live.pay(paymentMethod=by_token(STRIPE, "pm_card_visa"))
+    wallet = {"type": "wallet", "walletID": "pm_card_visa"}
+
+    asked = payment_request(paymentMethod=wallet, provider=STRIPE)
+    made = await live.process(asked, key=OTHER_MERCHANT)
+
+    assert (made.body["status"], made.body["failure"]["code"]) == (
+        "failed",
+        "payment_method_not_supported",
+    ), made.text
+    taken = [each["operation"] for each in await live.ledger()]
+    assert taken.count("charge") == 1
+
+
 async def test_what_was_charged_by_a_provider_s_token_can_be_charged_by_ours(live: Live):
     first = await live.pay(paymentMethod=by_token(STRIPE, "pm_card_visa"))
 

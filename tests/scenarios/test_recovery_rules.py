@@ -342,7 +342,7 @@ async def test_a_pool_that_fails_is_restarted_and_what_it_lost_is_asked_about(tm
         rig.bank.says["charge"] = done
         rig.bank.hang_up()
         rig.bank.says["find"] = NOT_VISIBLE
-        await rig.pass_time(70, step_s=1)
+        await rig.pass_time(100, step_s=1)
 
         for payment_id in (first, second):
             await rig.until_status(payment_id, "success")

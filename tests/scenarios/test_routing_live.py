@@ -27,6 +27,23 @@ when = { metadata = { tier = "gold" } }
 retry_declines = ["card_declined"]
 """
 
+# A provider that no running server knows yet, and everything sent there.
+ADDED: Final = """
+[[providers]]
+id = "third"
+kind = "sandbox"
+url = "http://127.0.0.1:1"
+webhook_secret = "whsec_cGF5Z2F0ZS1zYW5kYm94LXdlYmhvb2stc2VjcmV0"
+
+[routing.costs]
+third = { rate_ppm = 1000 }
+
+[[routing.rules]]
+name = "to the new one"
+targets = [{ provider = "third" }]
+otherwise = "any"
+"""
+
 
 def written(folder: Path, text: str) -> Path:
     file = folder / "paygate.toml"
@@ -162,6 +179,30 @@ async def test_a_hangup_puts_new_rules_in_force_and_keeps_the_old_for_a_bad_file
     ]
     assert "routing.rules[0].targets[0].provider" in line
     assert routes[0]["rules"] == routes[1]["rules"]
+
+
+@pytest.mark.slow
+async def test_rules_for_a_provider_that_starts_with_the_next_restart_wait_for_it(tmp_path: Path):
+    file = written(tmp_path, RULES)
+    with serving(tmp_path, "--config", str(file)) as server:
+        async with visiting(server) as live:
+            before = await live.pay(amount=500.00)
+            written(tmp_path, ADDED)
+            server.process.send_signal(signal.SIGHUP)
+            target = await logged(live, server, "configuration_refused", "targets[0].provider")
+            cost = await logged(live, server, "configuration_refused", "routing.costs.third")
+            after = await live.pay(amount=500.00)
+            os.kill(server.process.pid, signal.SIGKILL)
+            server.process.wait(10)
+            log = server.log.read_text()
+    with serving(tmp_path, "--config", str(file)) as server:
+        async with visiting(server) as live:
+            route = await route_of(live, (await live.pay(amount=10.00))["id"])
+
+    assert [each["provider"] for each in (before, after)] == ["sandbox_backup"] * 2
+    assert all("'third'" in line and "restart" in line for line in (target, cost))
+    assert "configuration_reloaded" not in log
+    assert (route["rule"], route["order"][0]) == ("to the new one", "third")
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ async def test_a_deleted_endpoint_is_sent_nothing_and_its_queue_is_emptied(tmp_p
 
         deleted = await here.desk.delete(MERCHANT, made.endpoint.id)
         await here.quiet()
+        stored = await here.rig.store.read_document("webhook_endpoint", made.endpoint.id)
         await here.pay()
         await here.rig.pass_time(DAY_S, step_s=3_600)
 
@@ -38,7 +39,6 @@ async def test_a_deleted_endpoint_is_sent_nothing_and_its_queue_is_emptied(tmp_p
         assert await here.rig.store.waiting(f"outbox/{made.endpoint.id}") == []
         assert refusal(here.desk.endpoint(MERCHANT, made.endpoint.id)) == "endpoint_not_found"
         assert list(here.desk.endpoints(MERCHANT)) == []
-        stored = await here.rig.store.read_document("webhook_endpoint", made.endpoint.id)
         assert stored is not None
         assert b"sealed" not in stored.body
         assert stored.facets == ("deleted",)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bank_rig import MERCHANT
-from notice_rig import OTHER, OTHER_URL, URL, notice_rig, refusal, verifies
+from notice_rig import OTHER, OTHER_URL, URL, NoticeRig, notice_rig, refusal, verifies
 
 from paygate_actors import notice_post
 from paygate_actors.courier import WIDTH_MAX
@@ -18,6 +18,43 @@ from paygate_engine.stores.base import Unit
 
 BROKEN = Answer(status=500)
 DAY_S = 86_400
+
+
+async def pay_and_tell(here: NoticeRig, *, times: int = 1) -> None:
+    """Make payments one after another, each told to the first receiver and written down."""
+    for number in range(1, times + 1):
+        await here.pay()
+        await here.until_sent(number)
+        await here.quiet()
+
+
+async def pay_often(here: NoticeRig, payments: int, *, then_sent: int) -> None:
+    """Make so many payments, and wait until the other receiver has been told so often."""
+    for _ in range(payments):
+        await here.pay()
+    await here.until_sent(then_sent, OTHER_URL)
+    await here.quiet()
+
+
+async def pay_and_hang(here: NoticeRig) -> None:
+    """Make a payment; the first receiver has the event, and does not answer yet."""
+    here.receivers.hanging.add(URL)
+    await here.pay()
+    await here.until_sent(1)
+
+
+async def crash_unwritten(here: NoticeRig) -> None:
+    """Let the receiver answer when nobody can write that down any more, and crash."""
+    here.rig.store.dead = True
+    here.receivers.let_go()
+    await here.rig.crash()
+
+
+async def next_wait(here: NoticeRig, endpoint: Endpoint, number: int) -> float:
+    """Wait for the n-th attempt, and move the clock to the next one: the seconds between."""
+    await here.until_sent(number)
+    await here.quiet()
+    return await here.next_attempt(endpoint)
 
 
 async def test_an_event_is_sent_once_and_done(tmp_path: Path) -> None:
@@ -42,12 +79,10 @@ async def test_what_fails_comes_again_by_the_schedule_and_is_given_up_in_the_end
         made = await here.endpoint()
         here.receivers.says[URL] = lambda _: BROKEN
         await here.pay()
-        waits: list[float] = []
 
-        for number in range(1, len(SCHEDULE_S)):
-            await here.until_sent(number)
-            await here.quiet()
-            waits.append(await here.next_attempt(made.endpoint))
+        waits = [
+            await next_wait(here, made.endpoint, number) for number in range(1, len(SCHEDULE_S))
+        ]
         await here.until_sent(len(SCHEDULE_S))
         dead = await here.until_delivery(made.endpoint, "dead")
         await here.rig.pass_time(2 * DAY_S, step_s=3_600)
@@ -76,9 +111,7 @@ async def test_a_dead_letter_can_be_sent_again(tmp_path: Path) -> None:
         here.receivers.says[URL] = lambda _: BROKEN
         await here.pay()
         for number in range(1, len(SCHEDULE_S)):
-            await here.until_sent(number)
-            await here.quiet()
-            await here.next_attempt(made.endpoint)
+            await next_wait(here, made.endpoint, number)
         dead = await here.until_delivery(made.endpoint, "dead")
         here.receivers.says[URL] = lambda _: Answer(status=204)
 
@@ -112,9 +145,7 @@ async def test_what_is_pending_or_unknown_is_not_replayed(tmp_path: Path) -> Non
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
         here.receivers.says[URL] = lambda _: BROKEN
-        await here.pay()
-        await here.until_sent(1)
-        await here.quiet()
+        await pay_and_tell(here)
         (pending,) = await here.deliveries(made.endpoint)
         other = await here.endpoint(OTHER_URL)
 
@@ -136,13 +167,9 @@ async def test_what_is_pending_or_unknown_is_not_replayed(tmp_path: Path) -> Non
 async def test_a_crash_between_commit_and_delivery_loses_nothing(tmp_path: Path) -> None:
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
-        here.receivers.hanging.add(URL)
-        await here.pay()
-        await here.until_sent(1)
+        await pay_and_hang(here)
 
-        here.rig.store.dead = True
-        here.receivers.let_go()  # it has the event, and nobody can write that down any more
-        await here.rig.crash()
+        await crash_unwritten(here)
         await here.rig.start()
 
         await here.until_delivery(made.endpoint, "delivered")
@@ -154,12 +181,8 @@ async def test_a_command_that_opens_the_folder_sends_nothing(tmp_path: Path) -> 
     """It would be gone before the answer; the server sends what waits when it is back."""
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
-        here.receivers.hanging.add(URL)
-        await here.pay()
-        await here.until_sent(1)
-        here.rig.store.dead = True
-        here.receivers.let_go()
-        await here.rig.crash()
+        await pay_and_hang(here)
+        await crash_unwritten(here)
 
         await here.rig.open()
         here.rig.gateway.webhooks_out.notices.wake(made.endpoint.id)
@@ -175,18 +198,14 @@ async def test_attempts_survive_a_restart(tmp_path: Path) -> None:
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
         here.receivers.says[URL] = lambda number: BROKEN if number < 2 else Answer(status=200)
-        await here.pay()
-        await here.until_sent(1)
-        await here.quiet()
+        await pay_and_tell(here)
 
         await here.rig.crash()
         await here.rig.start()
         await here.quiet()
         before = len(here.receivers.sent)
         await here.next_attempt(made.endpoint)
-        await here.until_sent(2)
-        await here.quiet()
-        wait_s = await here.next_attempt(made.endpoint)
+        wait_s = await next_wait(here, made.endpoint, 2)
         delivered = await here.until_delivery(made.endpoint, "delivered")
 
         assert before == 1
@@ -200,13 +219,10 @@ async def test_retry_after_is_kept_to_and_bounded(tmp_path: Path) -> None:
         said = ["120", "31536000", "Thu, 01 Jan 1970 00:00:00 GMT", "soon", "-5"]
         here.receivers.says[URL] = lambda number: Answer(status=503, retry_after=said[number])
         await here.pay()
-        waits: list[float] = []
 
-        for number in range(1, len(said) + 1):
-            await here.until_sent(number)
-            await here.quiet()
-            if number < len(said):
-                waits.append(await here.next_attempt(made.endpoint))
+        waits = [await next_wait(here, made.endpoint, number) for number in range(1, len(said))]
+        await here.until_sent(len(said))
+        await here.quiet()
 
         assert waits[0] == pytest.approx(120, abs=1)
         assert waits[1] == pytest.approx(DAY_S, abs=1)
@@ -220,9 +236,7 @@ async def test_only_a_status_from_200_to_299_is_delivered(tmp_path: Path, status
         made = await here.endpoint()
         here.receivers.says[URL] = lambda _: Answer(status=status)
 
-        await here.pay()
-        await here.until_sent(1)
-        await here.quiet()
+        await pay_and_tell(here)
 
         (delivery,) = await here.deliveries(made.endpoint)
         assert (delivery.status, delivery.attempts[0].status) == ("pending", status)
@@ -253,9 +267,7 @@ async def test_what_waited_while_an_endpoint_was_off_is_sent_when_it_is_on(tmp_p
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
         here.receivers.says[URL] = lambda number: BROKEN if number == 0 else Answer(status=200)
-        await here.pay()
-        await here.until_sent(1)
-        await here.quiet()
+        await pay_and_tell(here)
 
         off = await here.desk.change(MERCHANT, made.endpoint.id, EndpointChange(enabled=False))
         await here.pay()  # what happens meanwhile is in the feed alone
@@ -275,16 +287,10 @@ async def test_a_slow_receiver_delays_nobody_else(tmp_path: Path) -> None:
     async with notice_rig(tmp_path) as here:
         slow = await here.endpoint(URL)
         quick = await here.endpoint(OTHER_URL)
-        for number in range(1, 5):
-            await here.pay()
-            await here.until_sent(number, URL)
-            await here.quiet()
+        await pay_and_tell(here, times=4)
         here.receivers.hanging.add(URL)
 
-        for _ in range(30):
-            await here.pay()
-        await here.until_sent(34, OTHER_URL)
-        await here.quiet()
+        await pay_often(here, 30, then_sent=34)
 
         assert len(here.receivers.to(URL)) == 4 + WIDTH_MAX
         assert len(await here.deliveries(quick.endpoint, "delivered")) == 34
@@ -310,10 +316,7 @@ async def test_a_receiver_that_failed_has_to_earn_its_places_again(tmp_path: Pat
     async with notice_rig(tmp_path) as here:
         await here.endpoint(URL)
         here.receivers.says[URL] = lambda number: BROKEN if number == 4 else Answer(status=200)
-        for number in range(1, 6):
-            await here.pay()
-            await here.until_sent(number, URL)
-            await here.quiet()
+        await pay_and_tell(here, times=5)
         here.receivers.hanging.add(URL)
 
         for _ in range(5):
@@ -328,9 +331,7 @@ async def test_an_item_that_its_delivery_has_left_behind_is_not_sent(tmp_path: P
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
         here.receivers.says[URL] = lambda _: BROKEN
-        await here.pay()
-        await here.until_sent(1)
-        await here.quiet()
+        await pay_and_tell(here)
         (pending,) = await here.deliveries(made.endpoint)
         stale = delivery_item(pending, here.rig.clock.now_us())
 
@@ -346,9 +347,7 @@ async def test_an_item_that_its_delivery_has_left_behind_is_not_sent(tmp_path: P
 async def test_an_end_in_order_waits_for_answers_that_are_on_their_way(tmp_path: Path) -> None:
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
-        here.receivers.hanging.add(URL)
-        await here.pay()
-        await here.until_sent(1)
+        await pay_and_hang(here)
 
         stopping = asyncio.create_task(here.rig.stop())
         for _ in range(100):  # as many turns as an end takes that waits for nobody
@@ -375,10 +374,7 @@ async def test_receivers_that_hang_at_once_leave_room_for_others(
             here.receivers.hanging.add(url)
         quick = await here.endpoint(OTHER_URL)
 
-        for _ in range(20):
-            await here.pay()
-        await here.until_sent(20, OTHER_URL)
-        await here.quiet()
+        await pay_often(here, 20, then_sent=20)
 
         assert len(await here.deliveries(quick.endpoint, "delivered")) == 20
 
@@ -398,10 +394,7 @@ async def test_receivers_that_failed_take_no_place_of_those_that_are_well(
             await here.until_sent(1, url)
         here.receivers.hanging.update(urls)
 
-        for _ in range(20):
-            await here.pay()
-        await here.until_sent(21, OTHER_URL)
-        await here.quiet()
+        await pay_often(here, 20, then_sent=21)
 
         assert len(await here.deliveries(quick.endpoint, "delivered")) == 21
         assert {len(here.receivers.to(url)) for url in urls} == {2}
@@ -410,9 +403,7 @@ async def test_receivers_that_failed_take_no_place_of_those_that_are_well(
 async def test_a_full_disk_sends_it_once_more_and_loses_nothing(tmp_path: Path) -> None:
     async with notice_rig(tmp_path) as here:
         made = await here.endpoint()
-        here.receivers.hanging.add(URL)
-        await here.pay()
-        await here.until_sent(1)
+        await pay_and_hang(here)
         here.rig.store.full = True
         here.receivers.let_go()
         await here.quiet()
@@ -428,7 +419,7 @@ async def test_a_full_disk_sends_it_once_more_and_loses_nothing(tmp_path: Path) 
 async def test_two_broken_receivers_are_not_told_of_each_other_for_ever(tmp_path: Path) -> None:
     async with notice_rig(tmp_path) as here:
         urls = (URL, OTHER_URL)
-        made = [await here.endpoint(url) for url in urls]
+        made = [await here.endpoint(url, "payment.*", "webhook.*") for url in urls]
         here.receivers.says = dict.fromkeys(urls, lambda _: BROKEN)
         await here.pay()
 

@@ -23,8 +23,8 @@ async def reported(rig: BankRig, key: str, *, minor: int | None) -> None:
     assert await rig.gateway.inbox.take("bank", (event,)) == 1
 
 
-def found(minor: int) -> Approved:
-    return Approved(provider_txn_id="ch_1", amount=Money(minor, "USD"), captured=True)
+def found(key: str, minor: int) -> Approved:
+    return Approved(provider_txn_id=f"ch_{key}", amount=Money(minor, "USD"), captured=True)
 
 
 async def in_doubt(rig: BankRig) -> tuple[str, str]:
@@ -43,7 +43,7 @@ async def test_a_success_without_a_sum_is_one_and_its_sum_is_asked_for(
 ):
     async with bank_rig(tmp_path) as rig:
         payment_id, key = await in_doubt(rig)
-        rig.bank.says["find"] = found(minor)
+        rig.bank.says["find"] = found(key, minor)
 
         await reported(rig, key, minor=None)
         await rig.until_status(payment_id, "success")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from paygate_actors.outcomes import Declined, Outcome, Unknown
+from paygate_actors.outcomes import Outcome, Unknown
 from paygate_actors.providers.adyen_amounts import NotRepresentable
 from paygate_actors.providers.adyen_events import events_of_payment, read_events
 from paygate_actors.providers.adyen_reading import (
@@ -28,6 +28,7 @@ from paygate_actors.providers.adyen_reference import Purpose, write_reference
 from paygate_actors.providers.adyen_return import ReturnDoor
 from paygate_actors.providers.adyen_signature import AdyenSignature
 from paygate_actors.providers.adyen_terms import SANDBOX_PACE, Pace, capabilities_of
+from paygate_actors.providers.adyen_visits import Visits
 from paygate_actors.providers.adyen_wire import (
     cancellation_body,
     details_body,
@@ -42,7 +43,9 @@ from paygate_actors.providers.base import (
     ProviderEvent,
     Returned,
 )
-from paygate_actors.providers.http_client import CONNECTIONS_MAX, Exchange, HttpClient
+from paygate_actors.providers.http_client import CONNECTIONS_MAX, Exchange, HttpClient, NotSent
+from paygate_actors.providers.provider_url import checked_url, is_here
+from paygate_actors.providers.unsendable import NO_AMOUNT, NO_METHOD
 from paygate_engine.clock import Clock, SystemClock
 
 API_URL: Final = "https://checkout-test.adyen.com/v72"
@@ -50,23 +53,13 @@ API_URL: Final = "https://checkout-test.adyen.com/v72"
 
 # What Adyen puts into an address is some hundred characters; a browser's line ends at 8 KB.
 RESULT_LENGTH_MAX: Final = 8_000
+# Connections of payers who come back, beside those of charges: anybody can make them wait.
+RETURNS_MAX: Final = 8
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _VISIBLE = re.compile(r"[!-~]+")
 _VERSION = re.compile(r"/v\d{2,3}$")
 # A payment that waits for its payer may have no id so far, and is known by its reference.
 _PSP_REFERENCE = re.compile(r"[A-Z0-9]{16}")
-
-_NO_METHOD: Final = Declined(
-    code="payment_method_not_supported",
-    message="The provider does not take this kind of payment method.",
-    retryable=True,
-)
-_NO_AMOUNT: Final = Declined(
-    code="amount_not_supported",
-    message="The provider cannot represent this amount exactly.",
-    retryable=True,
-)
 
 
 class AdyenProvider:
@@ -111,22 +104,26 @@ class AdyenProvider:
         self._live = (urlsplit(self._url).hostname or "").endswith("-live.adyenpayments.com")
         self._signature = AdyenSignature(hmac_keys, login=webhook_login)
         self._clock = clock or SystemClock()
-        self.capabilities: Capabilities = capabilities_of(pace or _pace(self._url))
+        self.capabilities: Capabilities = capabilities_of(
+            pace or (SANDBOX_PACE if is_here(self._url) else Pace())
+        )
         shared = {"X-API-Key": api_key, "Content-Type": "application/json"}
         # In a closure, so that no error reporter that walks attributes finds the key.
         self._headers: Callable[[], dict[str, str]] = shared.copy
         self._client = client or HttpClient(self._url, connections_max=connections_max)
+        self._returns = client or HttpClient(self._url, connections_max=RETURNS_MAX)
+        self._visits = Visits()
 
     async def charge(self, call: ChargeCall) -> Outcome:
         """Charge or hold. The same key again is the same payment, and the same answer."""
         if call.instrument.card is None and token_of(call.instrument) is None:
-            return _NO_METHOD
+            return NO_METHOD
         reference = write_reference(call.key, "charge" if call.capture else "hold")
         back = self._door.address(reference, call.return_url)
         try:
             body = payment_body(call, account=self._account, return_url=back)
         except NotRepresentable:
-            return _NO_AMOUNT
+            return NO_AMOUNT
         exchange = await self._post("/payments", call.key, body)
         read = partial(read_charge, call=call, now_us=self._clock.now_us())
         return outcome_of(exchange, read, charge_refused)
@@ -160,15 +157,23 @@ class AdyenProvider:
     async def returned(self, query: Mapping[str, str]) -> Returned:
         """Tell Adyen what a payer brought back. Raises `SignatureInvalid`.
 
-        Where its answer is not understood or is lost, the webhook tells.
+        Where its answer is not understood or is lost, the webhook tells; so it does for a payer
+        who was told of often enough, or is being told of now.
         """
         back = self._door.read(query)
         result = query.get("redirectResult", "")
         if not 0 < len(result) <= RESULT_LENGTH_MAX:
             return Returned(url=back.url)
-        # Whoever opens the page twice brings the same thing back.
-        key = hashlib.sha256(result.encode()).hexdigest()
-        exchange = await self._post("/payments/details", key, details_body(result))
+        with self._visits.visit(back.reference) as may_tell:
+            if not may_tell:
+                return Returned(url=back.url)
+            # Whoever opens the page twice brings the same thing back.
+            key = hashlib.sha256(result.encode()).hexdigest()
+            exchange = await self._post(
+                "/payments/details", key, details_body(result), self._returns
+            )
+            if isinstance(exchange, NotSent):
+                self._visits.unsaid(back.reference)
         payment = read_details(exchange, back.reference)
         if payment is None:
             return Returned(url=back.url)
@@ -200,12 +205,13 @@ class AdyenProvider:
     async def close(self) -> None:
         """Give the connections back. Idempotent."""
         await self._client.close()
+        await self._returns.close()
 
     async def _modify(self, call: FollowUpCall, purpose: Purpose, noun: str) -> Outcome:
         try:
             body = modification_body(call, purpose, account=self._account)
         except NotRepresentable:
-            return _NO_AMOUNT
+            return NO_AMOUNT
         path = f"/payments/{quote(call.provider_txn_id, safe='')}/{noun}"
         return self._taken_in(await self._post(path, call.key, body), call, purpose)
 
@@ -213,8 +219,10 @@ class AdyenProvider:
         read = partial(read_modification, call=call, purpose=purpose, account=self._account)
         return outcome_of(exchange, read, modification_refused)
 
-    async def _post(self, path: str, key: str, body: bytes) -> Exchange:
-        return await self._client.send(
+    async def _post(
+        self, path: str, key: str, body: bytes, client: HttpClient | None = None
+    ) -> Exchange:
+        return await (client or self._client).send(
             "POST",
             path,
             deadline_s=self.capabilities.deadline_s,
@@ -224,17 +232,8 @@ class AdyenProvider:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("a provider's url must be https://HOST[:PORT]/...")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError("cards go over https alone; http is for a sandbox on this machine")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a provider's url must not carry a password: operators may see it")
-    if parts.query or parts.fragment or _VERSION.search(parts.path.rstrip("/")) is None:
+    base = checked_url(url)
+    parts = urlsplit(base)
+    if parts.query or parts.fragment or _VERSION.search(parts.path) is None:
         raise ValueError("Adyen's url ends with the version of the API, /v72")
-    return url.rstrip("/")
-
-
-def _pace(url: str) -> Pace:
-    return SANDBOX_PACE if urlsplit(url).hostname in _LOOPBACK else Pace()
+    return base

@@ -173,6 +173,9 @@ def _capture_failed(known: _Known) -> tuple[ProviderEvent, ...]:
 def _cancellation(known: _Known) -> tuple[ProviderEvent, ...]:
     if known.done:
         return (_about_charge(known, "payment.cancelled"),)
+    if known.item.event_code == "TECHNICAL_CANCEL" and known.ours.key:
+        # By the payment's reference, where it had no other name: it never says which void it was.
+        return (_about_charge(known, "void.failed", reason="already_settled"),)
     # What was not captured can always be cancelled, so it was.
     return _modification_failed(known, "void", "already_settled")
 

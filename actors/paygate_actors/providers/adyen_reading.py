@@ -19,7 +19,7 @@ from paygate_actors.outcomes import (
     Pending,
     Unknown,
 )
-from paygate_actors.providers.adyen_amounts import NotRepresentable, from_adyen
+from paygate_actors.providers.adyen_amounts import from_adyen
 from paygate_actors.providers.adyen_codes import (
     IN_PROGRESS,
     NO_SUCH_PAYMENT,
@@ -36,6 +36,7 @@ from paygate_actors.providers.adyen_wire import (
 )
 from paygate_actors.providers.base import ChargeCall, FollowUpCall
 from paygate_actors.providers.http_client import Answered, Broken, Exchange, NotSent
+from paygate_actors.providers.intelligible import Unintelligible, intelligible
 from paygate_actors.providers.retry_after import paused
 
 # Adyen names no end; banks' own pages give up after a quarter of an hour, and after an hour nobody
@@ -48,10 +49,6 @@ _FORBIDDEN: Final = 403
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
 _US_PER_S: Final = 1_000_000
-
-
-class Unintelligible(Exception):
-    """The answer is well-formed but cannot be an answer to what was asked."""
 
 
 def outcome_of(
@@ -134,13 +131,13 @@ def _meaning(
         case Broken(reason=reason, detail=detail):
             return Unknown(reason=reason, detail=detail)
         case Answered(status=status, body=body) if status in _OK:
-            return _intelligible(lambda: read(body))
+            return intelligible(lambda: read(body))
         case Answered(status=status) if status == _TOO_MANY:
             return Declined(code="too_many_requests", retryable=True, conclusive=False)
         case Answered(status=status) if status >= _SERVER_ERROR:
             return Unknown(reason="server_error", detail=f"HTTP {status}")
         case Answered(status=status, body=body):
-            return _intelligible(lambda: _trouble(decode_trouble(body), status, refused))
+            return intelligible(lambda: _trouble(decode_trouble(body), status, refused))
 
 
 def _payment_outcome(payment: Payment, call: ChargeCall, reference: str, *, now_us: int) -> Outcome:
@@ -220,20 +217,6 @@ def _authentication(payment: Payment, call: ChargeCall) -> Authentication | None
         case _:
             # Where a step-up was demanded, silence about it is a no.
             return "none" if call.three_d_secure == "required" else None
-
-
-def _intelligible(read: Callable[[], Outcome]) -> Outcome:
-    try:
-        return read()
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-        NotRepresentable,
-        Unintelligible,
-    ) as error:
-        # The name alone: the text of a decoding error may quote what came.
-        return Unknown(reason="garbage", detail=type(error).__name__)
 
 
 def _trouble(trouble: Trouble, status: int, refused: Callable[[Trouble], Outcome]) -> Outcome:

@@ -15,7 +15,9 @@ import aiohttp
 from msgspec import Struct
 from yarl import URL
 
+from paygate_actors.bounded_heads import bounded_connector
 from paygate_actors.outcomes import UnknownReason
+from paygate_actors.providers.line_trouble import CLOSED, sentence_of
 
 # The longest honest answer is some 2 KiB; nobody may fill our memory.
 ANSWER_BYTES_MAX = 64 * 1024
@@ -92,17 +94,17 @@ class HttpClient:
         except asyncio.CancelledError:
             # Closing the connector cancels whoever waits for a connection of it, from within.
             if self._is_closed and not _is_cancelled():
-                return _lost(flight, "reset", "the adapter was closed")
+                return _lost(flight, "reset", CLOSED)
             raise
-        except TimeoutError:
-            return _lost(flight, "timeout", "no answer within the deadline")
+        except TimeoutError as error:
+            return _lost(flight, "timeout", sentence_of(error, left=flight.left))
         except aiohttp.ClientPayloadError as error:
-            return _lost(flight, "reset", type(error).__name__)
+            return _lost(flight, "reset", sentence_of(error, left=flight.left))
         except aiohttp.ClientResponseError as error:
             # What came back is no HTTP.
-            return _lost(flight, "garbage", type(error).__name__)
-        except (aiohttp.ClientError, OSError) as error:
-            return _lost(flight, "reset", type(error).__name__)
+            return _lost(flight, "garbage", sentence_of(error, left=flight.left))
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            return _lost(flight, "reset", sentence_of(error, left=flight.left))
 
     async def close(self) -> None:
         """Give the connections back. Idempotent; later calls are `NotSent`."""
@@ -120,7 +122,7 @@ class HttpClient:
         body: bytes | None,
     ) -> Exchange:
         if self._is_closed:
-            return NotSent(detail="the adapter is closed")
+            return NotSent(detail=CLOSED)
         async with self._open().request(
             method,
             URL(self._base_url + path, encoded=True),
@@ -141,7 +143,7 @@ class HttpClient:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=bounded_connector(
                     limit=self._connections_max, keepalive_timeout=KEEPALIVE_S
                 ),
                 # Our own deadline covers all of it: connecting, sending, reading.

@@ -16,7 +16,7 @@ PayPal cancels no order. One that nobody paid for is fenced instead: its intent 
 no request of before fits it any more (`ACTION_DOES_NOT_MATCH_INTENT`), and its reference says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -29,6 +29,7 @@ from paygate_actors.providers.base import (
     FollowUpCall,
     ProviderEvent,
 )
+from paygate_actors.providers.countdown import countdown
 from paygate_actors.providers.http_client import CONNECTIONS_MAX, HttpClient
 from paygate_actors.providers.paypal_amounts import NotRepresentable
 from paygate_actors.providers.paypal_answers import found
@@ -38,30 +39,16 @@ from paygate_actors.providers.paypal_charging import Charging, Confirming, path_
 from paygate_actors.providers.paypal_events import page_path, read_event, read_page
 from paygate_actors.providers.paypal_following import Following
 from paygate_actors.providers.paypal_reading import found_in_order, own_order, read_found_refund
-from paygate_actors.providers.paypal_session import (
-    ANSWER_BYTES_MAX,
-    Reply,
-    Session,
-    checked,
-    countdown,
-    is_here,
-)
+from paygate_actors.providers.paypal_session import ANSWER_BYTES_MAX, Reply, Session
 from paygate_actors.providers.paypal_signature import PayPalSignature
 from paygate_actors.providers.paypal_terms import SANDBOX_PACE, Pace, capabilities_of
+from paygate_actors.providers.provider_url import checked_url, is_here
+from paygate_actors.providers.unsendable import NO_AMOUNT, NO_METHOD
+from paygate_engine.clock import Clock, SystemClock
 
 API_URL: Final = "https://api-m.paypal.com"
 
 _NOT_HERE: Final = Unknown(reason="not_visible")
-_NO_METHOD: Final = Declined(
-    code="payment_method_not_supported",
-    message="The provider does not take this kind of payment method.",
-    retryable=True,
-)
-_NO_AMOUNT: Final = Declined(
-    code="amount_not_supported",
-    message="The provider cannot represent this amount exactly.",
-    retryable=True,
-)
 
 
 class PayPalProvider:
@@ -89,11 +76,12 @@ class PayPalProvider:
         pace: Pace | None = None,
         connections_max: int = CONNECTIONS_MAX,
         certificates: Certificates | None = None,
+        clock: Clock | None = None,
         client: HttpClient | None = None,
     ) -> None:
         self.id = id
         self.name = name
-        self._url = checked(url)
+        self._url = checked_url(url)
         self._return_url = return_url
         here = is_here(self._url)
         self.capabilities: Capabilities = capabilities_of(
@@ -101,6 +89,7 @@ class PayPalProvider:
         )
         self._certificates = certificates or certificates_of(self._url, here=here)
         self._signature = PayPalSignature(webhook_id, self._certificates)
+        self._clock = clock or SystemClock()
         self._session = Session(
             client
             or HttpClient(
@@ -146,7 +135,7 @@ class PayPalProvider:
         try:
             return await self._following.capture(call)
         except NotRepresentable:
-            return _NO_AMOUNT
+            return NO_AMOUNT
 
     async def void(self, call: FollowUpCall) -> Outcome:
         """Cancel a hold, or give up an order that nobody paid for, for good.
@@ -160,7 +149,7 @@ class PayPalProvider:
         try:
             return await self._following.refund(call)
         except NotRepresentable:
-            return _NO_AMOUNT
+            return NO_AMOUNT
 
     async def find(self, key: str, provider_txn_id: str | None = None) -> Outcome:
         """What became of the call with this key.
@@ -191,7 +180,15 @@ class PayPalProvider:
         Raises `SignatureInvalid` for headers that no webhook of PayPal's has, `KeysUnavailable`
         where the certificate could not be fetched.
         """
-        await self._signature.fetch(headers)
+        await self._signature.fetch(headers, now_us=self._clock.now_us())
+
+    def known_keys(self) -> tuple[str, ...]:
+        """The addresses of the certificates that were trusted."""
+        return self._certificates.known
+
+    def know_keys(self, names: Iterable[str]) -> None:
+        """Fetch these certificates although anybody's are not fetched any more."""
+        self._certificates.know(names)
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_us: int) -> None:
         """Check the signature under a certificate that is here. Raises `SignatureInvalid`."""
@@ -218,8 +215,8 @@ class PayPalProvider:
 
     def _source(self, call: ChargeCall) -> Source | Declined:
         if not self.capabilities.takes(call.amount):
-            return _NO_AMOUNT
-        return source_of(call, return_url=call.return_url or self._return_url) or _NO_METHOD
+            return NO_AMOUNT
+        return source_of(call, return_url=call.return_url or self._return_url) or NO_METHOD
 
     async def _get(self, path: str) -> Reply:
         return await self._session.send("GET", path, deadline_s=self.capabilities.deadline_s)

@@ -9,7 +9,9 @@ from typing import Final
 from paygate_actors.decline_codes import DECLINE_CODES
 from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
 from paygate_actors.providers.base import Operation
+from paygate_actors.providers.failed_lookup import failed_lookup
 from paygate_actors.providers.http_client import Answered, Broken, NotSent
+from paygate_actors.providers.intelligible import Unintelligible, intelligible
 from paygate_actors.providers.paypal_codes import BUSY, DECLINES, KNOWN, STATES, refusal_of
 from paygate_actors.providers.paypal_session import Reply
 from paygate_actors.providers.paypal_token import MISCONFIGURED
@@ -17,12 +19,7 @@ from paygate_actors.providers.paypal_wire import Trouble, decode_trouble
 from paygate_actors.providers.retry_after import paused
 
 _SUCCESS: Final = frozenset({200, 201})
-_TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
-
-
-class Unintelligible(Exception):
-    """The answer is well-formed but cannot be an answer to what was asked."""
 
 
 def outcome_of(
@@ -72,25 +69,8 @@ def _finding(reply: Reply, read: Callable[[bytes], Outcome]) -> Outcome:
             outcome = intelligible(lambda: read(body))
             assert not isinstance(outcome, Prepared), "a look-up prepares nothing"
             return outcome
-        case Answered(status=404):
-            return Unknown(reason="not_visible")
-        case Answered(status=status) if status == _TOO_MANY or status >= _SERVER_ERROR:
-            return Unknown(reason="server_error", detail=f"HTTP {status}")
-        case Answered(status=status):
-            return Unknown(reason="garbage", detail=f"HTTP {status}")
-        case Declined(message=detail) | NotSent(detail=detail):
-            return Unknown(reason="reset", detail=f"the look-up did not leave: {detail}")
-        case Broken(reason=reason, detail=detail):
-            return Unknown(reason=reason, detail=detail)
-
-
-def intelligible(read: Callable[[], Outcome | Prepared]) -> Outcome | Prepared:
-    """Call `read`; what cannot be understood is not known."""
-    try:
-        return read()
-    except (ValueError, RecursionError, Unintelligible) as error:
-        # The name alone: the text of a decoding error may quote what came.
-        return Unknown(reason="garbage", detail=type(error).__name__)
+        case _:
+            return failed_lookup(reply)
 
 
 def unlooked_at(trouble: Trouble) -> Declined:

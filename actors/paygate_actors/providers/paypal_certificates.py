@@ -9,7 +9,7 @@ import asyncio
 import re
 import ssl
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -37,8 +37,11 @@ CHAIN_MAX: Final = 6
 # A chain of three is 6 KiB.
 BYTES_MAX: Final = 64 * 1024
 FETCH_S: Final = 5.0
-# Anybody can name certificates that do not exist: more than this a minute are not asked for.
+# Anybody can name certificates that do not exist: more than this a minute are not asked for. What
+# was trusted before is counted apart, so that nobody's inventions stand in its way.
 FETCHES_A_MINUTE_MAX: Final = 10
+# Webhooks that wait for certificates nobody knows yet, each with its body in memory: 4 MiB.
+STRANGERS_MAX: Final = 64
 
 _MINUTE_S: Final = 60.0
 _OK: Final = 200
@@ -56,6 +59,22 @@ class _Trusted(Struct, frozen=True):
     key: RSAPublicKey
     from_us: int
     until_us: int
+
+
+class _Turn:
+    """Fetches of one kind: one at a time, and so many a minute."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self._at_s: list[float] = []
+
+    def count(self) -> None:
+        """Count one more. Raises `KeysUnavailable` where that is one too many."""
+        now_s = asyncio.get_running_loop().time()
+        self._at_s = [each for each in self._at_s if now_s - each < _MINUTE_S]
+        if len(self._at_s) >= FETCHES_A_MINUTE_MAX:
+            raise KeysUnavailable("too many certificates were asked for within a minute")
+        self._at_s.append(now_s)
 
 
 class Certificates:
@@ -84,8 +103,23 @@ class Certificates:
             self._clients = dict.fromkeys(origins, client)
         self._chains: dict[str, _Chain] = {}
         self._trusted: dict[str, _Trusted] = {}
-        self._fetches: list[float] = []
-        self._fetching = asyncio.Lock()
+        self._known: dict[str, None] = {}
+        self._of_known = _Turn()
+        self._of_strangers = _Turn()
+        self._strangers = 0
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The urls of the certificates that were trusted, at most `KEPT_MAX`; the newest last."""
+        return tuple(self._known)
+
+    def know(self, urls: Iterable[str]) -> None:
+        """Take these for trusted before: they are fetched although anybody's are not any more."""
+        for url in urls:
+            if len(url) <= _URL_CHARS_MAX and self._pattern.fullmatch(url):
+                self._known[url] = None
+        while len(self._known) > KEPT_MAX:
+            del self._known[next(iter(self._known))]
 
     async def fetch(self, url: str) -> None:
         """See to it that the certificate is here.
@@ -98,20 +132,16 @@ class Certificates:
             raise SignatureInvalid("the certificate is not at a place of PayPal's")
         if self._has(url):
             return
-        async with self._fetching:
-            if self._has(url):
-                return
-            self._count()
-            if self._system_roots is None:
-                self._roots = _read_chain(await self._get(place[1], ROOTS_PATH))
-            elif not self._roots:
-                self._roots = self._system_roots()
-            if not self._roots:
-                raise KeysUnavailable("there are no roots that a certificate could be held against")
-            leaf, *others = _read_chain(await self._get(place[1], place[2]))
-            while len(self._chains) >= KEPT_MAX:
-                del self._chains[next(iter(self._chains))]
-            self._chains[url] = _Chain(leaf, tuple(others))
+        if url in self._known:
+            await self._fetch(url, place, self._of_known)
+            return
+        if self._strangers >= STRANGERS_MAX:
+            raise KeysUnavailable("too many wait for certificates that nobody knows")
+        self._strangers += 1
+        try:
+            await self._fetch(url, place, self._of_strangers)
+        finally:
+            self._strangers -= 1
 
     def key(self, url: str, *, now_us: int) -> RSAPublicKey:
         """Give the key of a certificate that is here and valid now. Raises `SignatureInvalid`."""
@@ -133,17 +163,26 @@ class Certificates:
     def _has(self, url: str) -> bool:
         return url in self._chains or url in self._trusted
 
-    def _count(self) -> None:
-        now_s = asyncio.get_running_loop().time()
-        self._fetches = [each for each in self._fetches if now_s - each < _MINUTE_S]
-        if len(self._fetches) >= FETCHES_A_MINUTE_MAX:
-            raise KeysUnavailable("too many certificates were asked for within a minute")
-        self._fetches.append(now_s)
+    async def _fetch(self, url: str, place: re.Match[str], turn: _Turn) -> None:
+        async with turn.lock:
+            if self._has(url):
+                return
+            turn.count()
+            if self._system_roots is None:
+                self._roots = _read_chain(await self._get(place[1], ROOTS_PATH))
+            elif not self._roots:
+                self._roots = self._system_roots()
+            if not self._roots:
+                raise KeysUnavailable("there are no roots that a certificate could be held against")
+            leaf, *others = _read_chain(await self._get(place[1], place[2]))
+            while len(self._chains) >= KEPT_MAX:
+                del self._chains[next(iter(self._chains))]
+            self._chains[url] = _Chain(leaf, tuple(others))
 
     async def _get(self, origin: str, path: str) -> bytes:
         client = self._clients.get(origin)
         if client is None:
-            client = HttpClient(origin, connections_max=1, answer_bytes_max=BYTES_MAX)
+            client = HttpClient(origin, connections_max=2, answer_bytes_max=BYTES_MAX)
             self._clients[origin] = client
         exchange = await client.send("GET", path, deadline_s=FETCH_S)
         if not isinstance(exchange, Answered):
@@ -176,6 +215,7 @@ class Certificates:
         while len(self._trusted) >= KEPT_MAX:
             del self._trusted[next(iter(self._trusted))]
         self._trusted[url] = trusted
+        self.know([url])
         return trusted
 
 

@@ -16,8 +16,8 @@ from paygate_actors.outcomes import (
     Unknown,
 )
 from paygate_actors.providers.base import ChargeCall
+from paygate_actors.providers.intelligible import Unintelligible
 from paygate_actors.providers.paypal_answers import (
-    Unintelligible,
     charge_refused,
     outcome_of,
     unlooked_at,

@@ -15,8 +15,9 @@ from paygate_actors.money import Money
 from paygate_actors.outcomes import Unknown
 from paygate_actors.providers.base import BodyInvalid, EventPage, ProviderEvent
 from paygate_actors.providers.http_client import Answered
+from paygate_actors.providers.intelligible import Unintelligible
 from paygate_actors.providers.paypal_amounts import NotRepresentable
-from paygate_actors.providers.paypal_answers import Unintelligible, found
+from paygate_actors.providers.paypal_answers import found
 from paygate_actors.providers.paypal_bodies import CANCELLED
 from paygate_actors.providers.paypal_reading import processor_declined
 from paygate_actors.providers.paypal_session import Reply

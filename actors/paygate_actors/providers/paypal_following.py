@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from paygate_actors.outcomes import Approved, Declined, Outcome, Prepared, Unknown
 from paygate_actors.providers.base import FollowUpCall, Operation
+from paygate_actors.providers.countdown import countdown
 from paygate_actors.providers.http_client import Answered
+from paygate_actors.providers.intelligible import Unintelligible
 from paygate_actors.providers.paypal_answers import (
-    Unintelligible,
     busy,
     follow_up_refused,
     not_possible,
@@ -23,7 +24,7 @@ from paygate_actors.providers.paypal_reading import (
     read_refunded,
     unit_of,
 )
-from paygate_actors.providers.paypal_session import Reply, Session, countdown
+from paygate_actors.providers.paypal_session import Reply, Session
 from paygate_actors.providers.paypal_wire import Order, Payment, Trouble, decode_payment
 
 _NO_CONTENT: Final = 204

@@ -19,7 +19,8 @@ from paygate_actors.outcomes import (
     Unknown,
 )
 from paygate_actors.providers.base import FollowUpCall
-from paygate_actors.providers.paypal_answers import Unintelligible, found
+from paygate_actors.providers.intelligible import Unintelligible
+from paygate_actors.providers.paypal_answers import found
 from paygate_actors.providers.paypal_bodies import CANCELLED
 from paygate_actors.providers.paypal_codes import declined_by_processor
 from paygate_actors.providers.paypal_session import Reply

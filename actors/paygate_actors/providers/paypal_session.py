@@ -1,19 +1,16 @@
 """One account's way to PayPal: requests with its token, renewed where PayPal takes it no more."""
 
-import asyncio
 import re
-from collections.abc import Callable
 from typing import Final
-from urllib.parse import urlsplit
 
 from paygate_actors.outcomes import Declined
+from paygate_actors.providers.countdown import countdown
 from paygate_actors.providers.http_client import Answered, Exchange, HttpClient
 from paygate_actors.providers.paypal_token import Tokens
 
 # A page of a hundred events is some 300 KiB; an order with a hundred refunds less.
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _VISIBLE = re.compile(r"[!-9;-~]{1,255}")
 _UNAUTHORIZED: Final = 401
 
@@ -77,31 +74,6 @@ class Session:
         """Give the connections back. Idempotent."""
         self._tokens.close()
         await self._client.close()
-
-
-def checked(url: str) -> str:
-    """Give the url without its last slash. Raises `ValueError` for one that is not to be used."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("a provider's url must be https://HOST[:PORT]")
-    if parts.scheme == "http" and not is_here(url):
-        raise ValueError("cards go over https alone; http is for a sandbox on this machine")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a provider's url must not carry a password: operators may see it")
-    return url.rstrip("/")
-
-
-def is_here(url: str) -> bool:
-    """Tell whether the url leads to this machine."""
-    return urlsplit(url).hostname in _LOOPBACK
-
-
-def countdown(deadline_s: float) -> Callable[[], float]:
-    """Give a function that says how much is left of a deadline, in seconds."""
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + deadline_s
-    # With nothing left the next request does not leave, which is said as it is.
-    return lambda: max(0.0, ends - loop.time())
 
 
 def _headers(token: str, key: str | None, body: bytes | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from paygate_actors.outcomes import Declined
 from paygate_actors.providers.http_client import Answered, Broken, Exchange, HttpClient, NotSent
+from paygate_actors.providers.line_trouble import CLOSED
 from paygate_actors.providers.paypal_wire import decode_token
 
 PATH: Final = "/v1/oauth2/token"
@@ -61,7 +62,7 @@ class Tokens:
         Waits at most `deadline_s` seconds, and not at all while the old one still works.
         """
         if self._is_closed:
-            return _not_sent("the adapter is closed")
+            return _not_sent(CLOSED)
         now_s = asyncio.get_running_loop().time()
         token = self._token
         if token is not None and now_s < self._renew_s:
@@ -75,8 +76,8 @@ class Tokens:
             return token()
         done, _ = await asyncio.wait({flight}, timeout=deadline_s)
         if not done:
-            return _not_sent("no access token within the deadline")
-        return _not_sent("the adapter was closed") if flight.cancelled() else flight.result()
+            return _not_sent("PayPal gave no access token within the deadline.")
+        return _not_sent(CLOSED) if flight.cancelled() else flight.result()
 
     def drop(self, token: str) -> None:
         """Forget this token: PayPal does not take it any more. A newer one stays."""
@@ -110,19 +111,19 @@ class Tokens:
                 return MISCONFIGURED
             case Answered(status=status) if status == _TOO_MANY:
                 return Declined(code="too_many_requests", retryable=True, conclusive=False)
-            case Answered(status=status):
-                return _not_sent(f"no access token: HTTP {status}")
+            case Answered():
+                return _not_sent("PayPal could not give an access token.")
             case NotSent(detail=detail) | Broken(detail=detail):
-                return _not_sent(f"no access token: {detail}")
+                return _not_sent(f"There is no access token for PayPal. {detail}")
 
     def _keep(self, body: bytes) -> str | Declined:
         try:
             token = decode_token(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return _not_sent(f"no access token: {type(error).__name__}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _not_sent("What PayPal gave as an access token is not understood.")
         # It becomes a header: what could end one is no token.
         if not token.access_token.isascii() or not token.access_token.isprintable():
-            return _not_sent("no access token: it cannot be sent")
+            return _not_sent("What PayPal gave as an access token cannot be sent.")
         now_s = asyncio.get_running_loop().time()
         life_s = float(token.expires_in)
         self._renew_s = now_s + max(life_s - RENEW_BEFORE_S, life_s / _HALF)

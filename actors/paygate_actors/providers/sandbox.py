@@ -19,6 +19,7 @@ from paygate_actors.providers.base import (
     FollowUpCall,
     ProviderEvent,
 )
+from paygate_actors.providers.failed_lookup import failed_lookup
 from paygate_actors.providers.http_client import (
     CONNECTIONS_MAX,
     Answered,
@@ -27,6 +28,7 @@ from paygate_actors.providers.http_client import (
     HttpClient,
     NotSent,
 )
+from paygate_actors.providers.intelligible import Unintelligible, intelligible
 from paygate_actors.providers.retry_after import paused
 from paygate_actors.providers.sandbox_wire import (
     Answer,
@@ -47,7 +49,6 @@ DEADLINE_S: Final = 2.0
 
 _OK: Final = 200
 _DECLINED: Final = 402
-_NOT_FOUND: Final = 404
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
 
@@ -194,21 +195,9 @@ def finding_outcome(exchange: Exchange, key: str) -> Outcome:
 def _finding(exchange: Exchange, key: str) -> Outcome:
     match exchange:
         case Answered(status=200, body=body):
-            return _read(body, lambda body: _read_finding(body, key=key))
-        case Answered(status=status) if status == _NOT_FOUND:
-            return Unknown(reason="not_visible")
-        case Answered(status=status) if status == _TOO_MANY or status >= _SERVER_ERROR:
-            return Unknown(reason="server_error", detail=f"HTTP {status}")
-        case Answered(status=status):
-            return Unknown(reason="garbage", detail=f"HTTP {status}")
-        case NotSent(detail=detail):
-            return Unknown(reason="reset", detail=f"the look-up did not leave: {detail}")
-        case Broken(reason=reason, detail=detail):
-            return Unknown(reason=reason, detail=detail)
-
-
-class _Unintelligible(Exception):
-    """The answer is well-formed but cannot be an answer to what was asked."""
+            return intelligible(lambda: _read_finding(body, key=key))
+        case _:
+            return failed_lookup(exchange)
 
 
 def _outcome(exchange: Exchange, read: Callable[[bytes], Outcome]) -> Outcome:
@@ -222,29 +211,21 @@ def _meaning(exchange: Exchange, read: Callable[[bytes], Outcome]) -> Outcome:
         case Broken(reason=reason, detail=detail):
             return Unknown(reason=reason, detail=detail)
         case Answered(status=status, body=body) if status == _OK:
-            return _read(body, read)
+            return intelligible(lambda: read(body))
         case Answered(status=status) if status == _TOO_MANY:
             return Declined(code="too_many_requests", retryable=True, conclusive=False)
         case Answered(status=status) if status >= _SERVER_ERROR:
             return Unknown(reason="server_error", detail=f"HTTP {status}")
         case Answered(status=status, body=body):
-            return _read(body, lambda body: _read_trouble(body, status=status))
-
-
-def _read(body: bytes, read: Callable[[bytes], Outcome]) -> Outcome:
-    try:
-        return read(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _Unintelligible) as error:
-        # The name alone: the text of a decoding error may quote what came.
-        return Unknown(reason="garbage", detail=type(error).__name__.lstrip("_"))
+            return intelligible(lambda: _read_trouble(body, status=status))
 
 
 def _read_answer(body: bytes, *, verb: Verb, key: str, charge_id: str | None = None) -> Outcome:
     answer = decode_answer(body)
     if answer.idempotency_key != key or answer.operation != verb:
-        raise _Unintelligible
+        raise Unintelligible
     if charge_id is not None and answer.charge_id != charge_id:
-        raise _Unintelligible
+        raise Unintelligible
     match answer.status:
         case "succeeded":
             return Approved(
@@ -259,14 +240,14 @@ def _read_answer(body: bytes, *, verb: Verb, key: str, charge_id: str | None = N
         case "requires_action":
             return _action_required(answer.id, answer.next_action)
         case _:
-            raise _Unintelligible
+            raise Unintelligible
 
 
 def _read_finding(body: bytes, *, key: str) -> Outcome:
     finding = decode_finding(body)
     txn_id = finding.provider_txn_id
     if finding.idempotency_key != key:
-        raise _Unintelligible
+        raise Unintelligible
     match finding.status:
         case "succeeded" if txn_id is not None:
             return Approved(
@@ -286,7 +267,7 @@ def _read_finding(body: bytes, *, key: str) -> Outcome:
         case "cancelled":
             return Declined(code="cancelled", provider_txn_id=txn_id)
         case _:
-            raise _Unintelligible
+            raise Unintelligible
 
 
 def _read_trouble(body: bytes, *, status: int) -> Outcome:
@@ -305,7 +286,7 @@ def _read_trouble(body: bytes, *, status: int) -> Outcome:
         case code if status == _DECLINED or code == "already_settled":
             return _declined(code, message=message, provider_txn_id=trouble.provider_txn_id)
         case _:
-            raise _Unintelligible
+            raise Unintelligible
 
 
 def _declined(code: str, *, message: str, provider_txn_id: str | None) -> Declined:
@@ -328,7 +309,7 @@ def _pending(said: Answer | Finding, txn_id: str | None) -> Pending:
 
 def _action_required(txn_id: str, action: NextAction | None) -> ActionRequired:
     if action is None:
-        raise _Unintelligible
+        raise Unintelligible
     return ActionRequired(
         provider_txn_id=txn_id,
         url=action.url,

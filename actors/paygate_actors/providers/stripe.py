@@ -12,12 +12,11 @@ A charge takes three requests, and money moves with the last alone:
 A provider's token (`pm_...`) spares the second. What is asked twice under one key is done once.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Declined, Outcome, Preparation, Prepared, Unknown
@@ -30,7 +29,9 @@ from paygate_actors.providers.base import (
     Operation,
     ProviderEvent,
 )
+from paygate_actors.providers.countdown import countdown
 from paygate_actors.providers.http_client import CONNECTIONS_MAX, Exchange, HttpClient
+from paygate_actors.providers.provider_url import checked_url, is_here
 from paygate_actors.providers.stripe_amounts import TERMS, NotRepresentable
 from paygate_actors.providers.stripe_credential import EXPAND, demanded, saved_method
 from paygate_actors.providers.stripe_events import read_event
@@ -65,6 +66,7 @@ from paygate_actors.providers.stripe_wire import (
     refund_form,
     search_query,
 )
+from paygate_actors.providers.unsendable import NO_AMOUNT, NO_METHOD
 
 API_URL: Final = "https://api.stripe.com"
 API_VERSION: Final = "2026-10-28.endive"
@@ -76,20 +78,8 @@ EVENTS_MAX: Final = 50
 # The newest of one intent, in one page: whoever looks for an older one re-sends its key.
 REFUNDS_MAX: Final = 100
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _LIVE_KEY = re.compile(r"[a-z]{2}_live_")
 _VISIBLE = re.compile(r"[!-~]+")
-
-_NO_METHOD: Final = Declined(
-    code="payment_method_not_supported",
-    message="The provider does not take this kind of payment method.",
-    retryable=True,
-)
-_NO_AMOUNT: Final = Declined(
-    code="amount_not_supported",
-    message="The provider cannot represent this amount exactly.",
-    retryable=True,
-)
 
 
 class StripeProvider:
@@ -120,13 +110,15 @@ class StripeProvider:
     ) -> None:
         self.id = id
         self.name = name
-        self._url = _checked(url)
+        self._url = checked_url(url)
         if _VISIBLE.fullmatch(secret_key) is None:
             raise ValueError("Stripe's secret key is empty, or is none")
         self._livemode = _LIVE_KEY.match(secret_key) is not None
         self._account = account
         self._return_url = return_url
-        self.capabilities: Capabilities = capabilities_of(pace or _pace(self._url))
+        self.capabilities: Capabilities = capabilities_of(
+            pace or (SANDBOX_PACE if is_here(self._url) else Pace())
+        )
         self._signature = StripeSignature(webhook_secrets)
         shared = {"Authorization": f"Bearer {secret_key}", "Stripe-Version": API_VERSION}
         if account is not None:
@@ -144,8 +136,8 @@ class StripeProvider:
     async def charge(self, call: ChargeCall) -> Outcome:
         """Charge or hold: confirm the prepared intent, or make one first."""
         if not self._takes(call.amount):
-            return _NO_AMOUNT
-        time_left = _countdown(self.capabilities.deadline_s)
+            return NO_AMOUNT
+        time_left = countdown(self.capabilities.deadline_s)
         intent_id = call.prepared_id
         if intent_id is None:
             prepared = await self._prepare(call, time_left())
@@ -229,7 +221,7 @@ class StripeProvider:
 
     async def _prepare(self, call: ChargeCall, deadline_s: float) -> Preparation:
         if not self._takes(call.amount):
-            return _NO_AMOUNT
+            return NO_AMOUNT
         exchange = await self._post(
             "/v1/payment_intents", f"{call.key}-prepare", intent_form(call), deadline_s
         )
@@ -243,7 +235,7 @@ class StripeProvider:
             return saved.method
         card = call.instrument.card
         if card is None:
-            return _NO_METHOD
+            return NO_METHOD
         _, cvv = card.reveal()
         suffix = "bare" if cvv is None else "card"
         exchange = await self._post(
@@ -265,7 +257,7 @@ class StripeProvider:
         try:
             body = form(call)
         except NotRepresentable:
-            return _NO_AMOUNT
+            return NO_AMOUNT
         intent = quote(call.provider_txn_id, safe="")
         path = {
             "capture": f"/v1/payment_intents/{intent}/capture",
@@ -305,28 +297,6 @@ class StripeProvider:
     def _takes(amount: Money) -> bool:
         terms = TERMS.get(amount.currency)
         return terms is not None and amount.minor % terms.multiple_of == 0
-
-
-def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("a provider's url must be https://HOST[:PORT]")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError("cards go over https alone; http is for a sandbox on this machine")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a provider's url must not carry a password: operators may see it")
-    return url.rstrip("/")
-
-
-def _pace(url: str) -> Pace:
-    return SANDBOX_PACE if urlsplit(url).hostname in _LOOPBACK else Pace()
-
-
-def _countdown(deadline_s: float) -> Callable[[], float]:
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + deadline_s
-    # With nothing left the next request does not leave, which is said as it is.
-    return lambda: max(0.0, ends - loop.time())
 
 
 def _no_fields(_call: FollowUpCall) -> bytes:

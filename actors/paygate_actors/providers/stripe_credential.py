@@ -31,7 +31,7 @@ class Saved(Struct, frozen=True, kw_only=True):
 
 def saved_method(instrument: Instrument) -> Saved | None:
     """Read a token, `pm_...` or `cus_.../pm_...`; None where the instrument is none of Stripe's."""
-    token = instrument.provider_token or instrument.wallet_id
+    token = instrument.provider_token  # a wallet's id is whatever a merchant writes there
     match = None if token is None else _SAVED.fullmatch(token)
     return None if match is None else Saved(customer=match[1], method=match[2])
 

@@ -7,9 +7,9 @@ import msgspec
 from paygate_actors.outcomes import Outcome, Unknown
 from paygate_actors.providers.base import BodyInvalid, EventPage, ProviderEvent
 from paygate_actors.providers.http_client import Answered, Exchange
+from paygate_actors.providers.intelligible import Unintelligible
 from paygate_actors.providers.stripe_events import read_event
 from paygate_actors.providers.stripe_reading import (
-    Unintelligible,
     capture_key_of,
     captured_outcome,
     found,

@@ -7,8 +7,6 @@ another key, or in words that the documents do not have, is not known.
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from paygate_actors.money import Money
 from paygate_actors.outcomes import (
     ActionRequired,
@@ -20,9 +18,11 @@ from paygate_actors.outcomes import (
     Unknown,
 )
 from paygate_actors.providers.base import FollowUpCall, Operation
+from paygate_actors.providers.failed_lookup import failed_lookup
 from paygate_actors.providers.http_client import Answered, Broken, Exchange, NotSent
+from paygate_actors.providers.intelligible import Unintelligible, intelligible
 from paygate_actors.providers.retry_after import paused
-from paygate_actors.providers.stripe_amounts import NotRepresentable, from_stripe
+from paygate_actors.providers.stripe_amounts import from_stripe
 from paygate_actors.providers.stripe_codes import STATE_CODES, decline_of, refusal_of
 from paygate_actors.providers.stripe_credential import told
 from paygate_actors.providers.stripe_wire import (
@@ -52,10 +52,6 @@ _US_PER_S: Final = 1_000_000
 
 # A hold that Stripe gave up by itself.
 _LAPSED: Final = frozenset({"automatic", "expired"})
-
-
-class Unintelligible(Exception):
-    """The answer is well-formed but cannot be an answer to what was asked."""
 
 
 def outcome_of(
@@ -97,31 +93,8 @@ def _finding(exchange: Exchange, read: Callable[[bytes], Outcome]) -> Outcome:
             outcome = intelligible(lambda: read(body))
             assert not isinstance(outcome, Prepared), "a look-up prepares nothing"
             return outcome
-        case Answered(status=404):
-            return Unknown(reason="not_visible")
-        case Answered(status=status) if status == _TOO_MANY or status >= _SERVER_ERROR:
-            return Unknown(reason="server_error", detail=f"HTTP {status}")
-        case Answered(status=status):
-            return Unknown(reason="garbage", detail=f"HTTP {status}")
-        case NotSent(detail=detail):
-            return Unknown(reason="reset", detail=f"the look-up did not leave: {detail}")
-        case Broken(reason=reason, detail=detail):
-            return Unknown(reason=reason, detail=detail)
-
-
-def intelligible(read: Callable[[], Outcome | Prepared]) -> Outcome | Prepared:
-    """Call `read`; what cannot be understood is not known."""
-    try:
-        return read()
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-        NotRepresentable,
-        Unintelligible,
-    ) as error:
-        # The name alone: the text of a decoding error may quote what came.
-        return Unknown(reason="garbage", detail=type(error).__name__)
+        case _:
+            return failed_lookup(exchange)
 
 
 def intent_outcome(intent: Intent) -> Outcome:

@@ -184,9 +184,13 @@ class DiskHandle:
         """Delete a feed's oldest posts."""
         return await self._disk.store.forget_posts(feed=feed, before_us=before_us, limit=limit)
 
-    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+    async def forget_documents(
+        self, *, kind: str, id_before: str, facet: str | None = None, limit: int = 1_000
+    ) -> int:
         """Delete documents with smaller ids."""
-        return await self._disk.store.forget_documents(kind=kind, id_before=id_before, limit=limit)
+        return await self._disk.store.forget_documents(
+            kind=kind, id_before=id_before, facet=facet, limit=limit
+        )
 
     async def _reading(self) -> None:
         await asyncio.sleep(_READ_S * (1.0 + 4.0 * self._dice.rng.random()))

@@ -301,9 +301,11 @@ class Store(Protocol):
         """Delete a feed's oldest posts, as far as all are older than a time; how many went."""
         ...
 
-    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+    async def forget_documents(
+        self, *, kind: str, id_before: str, facet: str | None = None, limit: int = 1_000
+    ) -> int:
         """Delete documents with smaller ids, the oldest first; how many went.
 
-        For kinds whose documents have no links.
+        `facet`: only those whose first facet it is. For kinds whose documents have no links.
         """
         ...

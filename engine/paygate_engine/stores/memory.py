@@ -190,14 +190,21 @@ class MemoryStore:
             gone += 1
         return gone
 
-    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+    async def forget_documents(
+        self, *, kind: str, id_before: str, facet: str | None = None, limit: int = 1_000
+    ) -> int:
         """Delete documents with smaller ids, the oldest first; how many went."""
         self._check_open()
-        ids = self._ids.get(kind, [])
-        old = ids[: min(bisect_left(ids, id_before), page_size(limit))]
-        del ids[: len(old)]
+        ids, documents = self._ids.get(kind, []), self._documents.get(kind, {})
+        found = (
+            of_id
+            for of_id in ids[: bisect_left(ids, id_before)]
+            if facet is None or documents[of_id].facets[:1] == (facet,)
+        )
+        old = list(islice(found, page_size(limit)))
         for of_id in old:
-            del self._documents[kind][of_id]
+            del ids[bisect_left(ids, of_id)]
+            del documents[of_id]
         return len(old)
 
     # What is taken: this store is the `Taken` of its own groups.

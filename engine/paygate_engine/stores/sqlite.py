@@ -246,10 +246,16 @@ class SqliteStore:
         )
         return await self._write(partial(sqlite_write.transact, work=work))
 
-    async def forget_documents(self, *, kind: str, id_before: str, limit: int = 1_000) -> int:
+    async def forget_documents(
+        self, *, kind: str, id_before: str, facet: str | None = None, limit: int = 1_000
+    ) -> int:
         """Delete documents with smaller ids, the oldest first; how many went."""
         work = partial(
-            sqlite_write.forget_documents, kind=kind, id_before=id_before, limit=page_size(limit)
+            sqlite_write.forget_documents,
+            kind=kind,
+            id_before=id_before,
+            facet=facet,
+            limit=page_size(limit),
         )
         return await self._write(work)
 

@@ -82,6 +82,10 @@ _FORGET_DOCUMENTS = (
     "DELETE FROM documents WHERE (kind, id) IN (SELECT kind, id FROM documents"
     " WHERE kind = ? AND id < ? ORDER BY id LIMIT ?)"
 )
+_FORGET_DOCUMENTS_OF = (
+    "DELETE FROM documents WHERE (kind, id) IN (SELECT kind, id FROM documents"
+    " INDEXED BY documents_by_facet WHERE kind = ? AND f1 = ? AND id < ? ORDER BY id LIMIT ?)"
+)
 _FORGET_CLAIM = "DELETE FROM claims WHERE name = ?"
 
 
@@ -123,12 +127,15 @@ def forget_items(
     return transact(connection, lambda connection: connection.execute(_FORGET, parameters).rowcount)
 
 
-def forget_documents(connection: sqlite3.Connection, kind: str, id_before: str, limit: int) -> int:
+def forget_documents(
+    connection: sqlite3.Connection, kind: str, id_before: str, facet: str | None, limit: int
+) -> int:
     """Delete documents with smaller ids, the oldest first; how many went."""
-    parameters = (kind, id_before, limit)
 
     def work(connection: sqlite3.Connection) -> int:
-        return connection.execute(_FORGET_DOCUMENTS, parameters).rowcount
+        if facet is None:
+            return connection.execute(_FORGET_DOCUMENTS, (kind, id_before, limit)).rowcount
+        return connection.execute(_FORGET_DOCUMENTS_OF, (kind, facet, id_before, limit)).rowcount
 
     return transact(connection, work)
 

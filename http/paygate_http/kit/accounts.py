@@ -61,7 +61,9 @@ STRIPE: Final = TrialAccount(
 )
 
 # Some have one code for cards that were lost and for those that were stolen.
-_ONE_CODE: Final = ("lost_card", "stolen_card")
+_COARSE_DECLINES: Final = {
+    code: card for code, card in DECLINES.items() if code not in ("lost_card", "stolen_card")
+}
 
 ADYEN: Final = TrialAccount(
     config=ProviderConfig(
@@ -76,7 +78,7 @@ ADYEN: Final = TrialAccount(
     path="/v72",
     approved=APPROVED,
     approved_too=APPROVED_TOO,
-    declines={code: card for code, card in DECLINES.items() if code not in _ONE_CODE},
+    declines=_COARSE_DECLINES,
     confirm=CONFIRM,
     disputed=DISPUTED,
     token="STOREDVISA000001",  # noqa: S106 - a public name of the sandbox's, not a secret
@@ -96,7 +98,7 @@ PAYPAL: Final = TrialAccount(
     account="sandbox_paypal",
     approved=APPROVED,
     approved_too=APPROVED_TOO,
-    declines={code: card for code, card in DECLINES.items() if code not in _ONE_CODE},
+    declines=_COARSE_DECLINES,
     confirm=CONFIRM,
     disputed=DISPUTED,
     token="vault_ok",  # noqa: S106 - a public name of the sandbox's, not a secret

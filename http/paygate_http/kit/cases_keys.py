@@ -3,10 +3,11 @@
 import asyncio
 
 from paygate_actors.outcomes import Approved, Declined, Unknown
+from paygate_actors.providers.base import ChargeCall, FollowUpCall
 from paygate_http.kit import troubles
 from paygate_http.kit.stand import SUM, Stand
 from paygate_http.kit.verdicts import Chapter, expect
-from paygate_http.kit.wording import told
+from paygate_http.kit.wording import Verb, told
 
 CHAPTER: Chapter[Stand] = Chapter("Keys", "keys")
 
@@ -23,9 +24,7 @@ async def same_charge(stand: Stand) -> None:
     """Send a charge twice."""
     call, first = await stand.charged()
 
-    second = await stand.do("charge", call)
-
-    expect(first == second, f"the second time it was answered {told(second)}")
+    await _same_again(stand, "charge", call, first)
     await stand.expect_effects([call], "charge")
 
 
@@ -34,9 +33,7 @@ async def same_hold(stand: Stand) -> None:
     """Send a hold twice."""
     call, first = await stand.charged(capture=False)
 
-    second = await stand.do("authorize", call)
-
-    expect(first == second, f"the second time it was answered {told(second)}")
+    await _same_again(stand, "authorize", call, first)
     await stand.expect_effects([call], "authorize")
 
 
@@ -47,9 +44,7 @@ async def same_capture(stand: Stand) -> None:
     follow = stand.follow(held, SUM)
     first = await stand.done("capture", follow)
 
-    second = await stand.do("capture", follow)
-
-    expect(first == second, f"the second time it was answered {told(second)}")
+    await _same_again(stand, "capture", follow, first)
     await stand.expect_effects([follow], "capture")
 
 
@@ -61,9 +56,7 @@ async def same_refund(stand: Stand) -> None:
     follow = stand.follow(charged, 2_50)
     first = await stand.done("refund", follow)
 
-    second = await stand.do("refund", follow)
-
-    expect(first == second, f"the second time it was answered {told(second)}")
+    await _same_again(stand, "refund", follow, first)
     await stand.expect_effects([follow], "refund")
 
 
@@ -74,9 +67,7 @@ async def same_void(stand: Stand) -> None:
     follow = stand.follow(held, SUM)
     first = await stand.done("void", follow)
 
-    second = await stand.do("void", follow)
-
-    expect(first == second, f"the second time it was answered {told(second)}")
+    await _same_again(stand, "void", follow, first)
 
 
 @_case("A key with another amount charges nothing more, and is no decline.")
@@ -149,9 +140,8 @@ async def key_length(stand: Stand) -> None:
     call = stand.call(key=_padded(stand.key(), charge.key_length_max))
 
     charged = await stand.done("charge", call)
-    again = await stand.do("charge", call)
+    await _same_again(stand, "charge", call, charged)
 
-    expect(charged == again, f"the second time it was answered {told(again)}")
     follow = stand.follow(charged, 1_00, key=_padded(stand.key(), refund.key_length_max))
     await stand.done("refund", follow)
     await stand.expect_effects([call, follow], "charge", "refund")
@@ -190,6 +180,15 @@ async def same_bytes(stand: Stand) -> None:
     )
     keys = [_keys_of(dict(each.headers), call.key) for each in (first[-1], second[-1])]
     expect(keys[0] == keys[1] != {}, "the request that moves money had other keys, or none")
+
+
+async def _same_again(
+    stand: Stand, verb: Verb, call: ChargeCall | FollowUpCall, first: Approved
+) -> None:
+    """Make a call that was done before, and expect the first one's answer."""
+    second = await stand.do(verb, call)
+
+    expect(first == second, f"the second time it was answered {told(second)}")
 
 
 def _keys_of(headers: dict[str, str], key: str) -> dict[str, str]:

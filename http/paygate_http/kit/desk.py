@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
@@ -22,6 +22,7 @@ ANSWER_S: Final = 10.0
 HEARD_MAX: Final = 10_000
 
 _OK: Final = 200
+_T = TypeVar("_T")
 
 
 class Effect(NamedTuple):
@@ -44,9 +45,16 @@ class _Ledger(msgspec.Struct, frozen=True):
 
 
 class _Operation(msgspec.Struct, frozen=True, rename="camel"):
-    charge_id: Annotated[str | None, Meta(max_length=255)] = msgspec.field(
+    charge_id: Annotated[str, Meta(max_length=255)] | None = msgspec.field(
         name="chargeID", default=None
     )
+
+
+# Made here, so that a type which cannot be decoded is seen when the module is loaded.
+_ledger = msgspec.json.Decoder(_Ledger)
+_operation = msgspec.json.Decoder(_Operation)
+_sent = msgspec.json.Decoder(Sent)
+_faults = msgspec.json.Decoder(dict[str, Any])
 
 
 class DeskRefused(Exception):
@@ -65,14 +73,14 @@ class Desk:
 
     async def greet(self) -> None:
         """Ask whether anybody is there. Raises `DeskRefused`, or what the line does."""
-        await self._ask("GET", "/faults")
+        _read(_faults, await self._ask("GET", "/faults"), "/faults")
         # One that does not know this cannot be listened to either.
         await self._ask("GET", "/gateway")
 
     async def effects(self, *keys: str) -> list[Effect]:
         """Every movement of money under these keys, in order."""
         body = await self._ask("GET", "/ledger")
-        lines = msgspec.json.decode(body, type=_Ledger).data
+        lines = _read(_ledger, body, "/ledger").data
         return [
             Effect(line.operation, line.idempotency_key, line.amount_minor)
             for line in lines
@@ -101,12 +109,15 @@ class Desk:
         await self._ask("POST", "/returns", {"providerTxnID": charge_id})
 
     async def charge_id(self, key: str) -> str | None:
-        """Give the books' own id of the charge with this key; None: not visible."""
+        """Give the books' own id of the charge with this key; None: not visible.
+
+        Raises `DeskRefused` where the answer is none of a sandbox.
+        """
         try:
             body = await self._ask("GET", f"/operations/{key}?provider={self.account}")
         except DeskRefused:
             return None
-        return msgspec.json.decode(body, type=_Operation).charge_id
+        return _read(_operation, body, "/operations").charge_id
 
     @property
     def heard(self) -> tuple[Sent, ...]:
@@ -145,7 +156,7 @@ class Desk:
         async for line in response.content:
             if not line.strip():
                 continue
-            sent = msgspec.json.decode(line, type=Sent)
+            sent = _sent.decode(line)
             if sent.provider != self.account:
                 continue
             async with self._news:
@@ -164,6 +175,13 @@ class Desk:
                 said = answer[:200].decode(errors="replace")
                 raise DeskRefused(f"{method} {path} answered {response.status}: {said}")
             return answer
+
+
+def _read(decoder: msgspec.json.Decoder[_T], body: bytes, path: str) -> _T:
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise DeskRefused(f"{path} was answered with what no sandbox says: {error}") from error
 
 
 async def desk_at(url: str, account: str, session: aiohttp.ClientSession) -> Desk | None:

@@ -6,8 +6,6 @@ can be told to do. What passes is written down: how many requests a call takes, 
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Self
 
@@ -15,6 +13,8 @@ import aiohttp
 from aiohttp import web
 from msgspec import Struct
 from yarl import URL
+
+from paygate_http.sandbox.passage import reset
 
 # The longest honest request is some KiB; what a provider answers is bounded by its own adapter.
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -158,11 +158,11 @@ class Tap:
         answer = await (upstream() if plan is None else plan.spoil(seen, upstream))
         match answer:
             case Lost():
-                _reset(request)
+                reset(request)
                 return web.Response(status=500)
             case Hung():
                 await self._over.wait()
-                _reset(request)
+                reset(request)
                 return web.Response(status=500)
             case Answer():
                 return await _send(request, answer)
@@ -223,17 +223,5 @@ async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
             await asyncio.sleep(answer.pause_s)
     except (ConnectionError, aiohttp.ClientError):
         # The adapter has had enough, which is what it should do.
-        _reset(request)
+        reset(request)
     return response
-
-
-def _reset(request: web.Request) -> None:
-    """Break the connection as a crashed server does: the peer's next read fails with a reset."""
-    transport = request.transport
-    if transport is None:
-        return
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        # Linger of zero seconds: closing sends RST instead of an orderly end.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

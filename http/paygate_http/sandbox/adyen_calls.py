@@ -117,17 +117,15 @@ class AdyenCalls:
         except AdyenTrouble as trouble:
             return response_of(_refused(trouble))
         key = request.headers.get("Idempotency-Key")
-        strike, entry = self._passage.begin(self._provider, "find", key, replay=True)
-        outgoing = await self._passage.before(strike)
-        if outgoing is None:
-            await self._passage.latency(strike)
-            try:
-                found = self._desk.render(body.details.redirect_result)
-                reply = Reply(_OK, msgspec.json.encode(found))
-            except AdyenTrouble as trouble:
-                reply = _refused(trouble)
-            outgoing = await self._passage.after(strike, reply)
-        return await self._passage.send(request, outgoing, entry)
+        return await self._passage.look(
+            request, self._provider, key, lambda: self._standing(body.details.redirect_result)
+        )
+
+    def _standing(self, sale_id: str) -> Reply:
+        try:
+            return Reply(_OK, msgspec.json.encode(self._desk.render(sale_id)))
+        except AdyenTrouble as trouble:
+            return _refused(trouble)
 
     async def _cancel_by_reference(self, request: web.Request) -> web.StreamResponse:
         return await self._modify(
@@ -172,11 +170,9 @@ class AdyenCalls:
         known = self._kept(call.key)
         replay = known is not None or call.key in self._in_progress
         strike, entry = self._passage.begin(self._provider, verb, key, replay=replay, card=card)
-        outgoing = await self._passage.before(strike)
-        if outgoing is None:
-            reply = await self._keyed(call, act, strike, status)
-            outgoing = await self._passage.after(strike, reply)
-        return await self._passage.send(request, outgoing, entry)
+        return await self._passage.carry(
+            request, (strike, entry), lambda: self._keyed(call, act, strike, status)
+        )
 
     async def _keyed(self, call: Request, act: _Act, strike: Strike | None, status: int) -> Reply:
         known = self._kept(call.key)

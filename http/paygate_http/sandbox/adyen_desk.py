@@ -27,7 +27,7 @@ from paygate_http.sandbox.adyen_objects import (
 )
 from paygate_http.sandbox.adyen_records import Kind, Modification, Sale
 from paygate_http.sandbox.adyen_wire import Amount, ModificationBody, PaymentBody
-from paygate_http.sandbox.answers import CONFLICT, action_url
+from paygate_http.sandbox.answers import CONFLICT, STORED_500, action_url
 from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.cards import Approve, Confirm, Decline, Verdict, judge_card
 from paygate_http.sandbox.faults import Strike
@@ -37,8 +37,6 @@ from paygate_http.sandbox.teller import Refused, Request, Teller
 from paygate_http.sandbox.teller import Sale as Sold
 from paygate_http.sandbox.wire import FollowUpBody, ProviderId, Verb
 
-# The teller's word for a key that answers 500 for ever.
-_STORED_500: Final = "api_error"
 _REFERENCE_LENGTH: Final = 16
 
 
@@ -93,7 +91,7 @@ class AdyenDesk:
         )
         if isinstance(done, Refused):
             raise broken()
-        if done.decline_code == _STORED_500:
+        if done.decline_code == STORED_500:
             raise broken(kept=True)
         return self.render(sale.id)
 
@@ -169,7 +167,7 @@ class AdyenDesk:
             if done.status != CONFLICT:
                 raise broken()
             self._fail(made, verb, request, "operation_pending")
-        elif done.decline_code == _STORED_500:
+        elif done.decline_code == STORED_500:
             raise broken(kept=True)
         elif done.status == "failed" and verb != "refund":
             # Declined refunds are told of for every account, the others for this one alone.

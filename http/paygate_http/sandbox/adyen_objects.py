@@ -20,11 +20,11 @@ def amount_json(minor: int, currency: str) -> Json:
 
 def payment_json(sale: Sale, charge: Charge, operation: Operation, *, url: str) -> Json:
     """Render a payment as it stands. `operation` is the one that made it, `url` the payer's way."""
-    common: Json = {
-        "pspReference": sale.id,
+    unnamed: Json = {
         "merchantReference": sale.reference,
         "amount": amount_json(operation.amount_minor, charge.currency),
     }
+    common: Json = {"pspReference": sale.id, **unnamed}
     match charge.status:
         case "authorized" | "captured":
             return {
@@ -48,7 +48,8 @@ def payment_json(sale: Sale, charge: Charge, operation: Operation, *, url: str) 
                 "paymentMethodType": "scheme",
                 "url": url,
             }
-            return {**common, "resultCode": "RedirectShopper", "action": action}
+            # Adyen may give a payment its id only after its payer was there, and so it does here.
+            return {**unnamed, "resultCode": "RedirectShopper", "action": action}
         case "cancelled":
             return {**common, "resultCode": "Cancelled"}
         case "pending":

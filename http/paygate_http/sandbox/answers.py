@@ -15,7 +15,10 @@ TOO_MANY = 429
 BROKEN = 500
 FULL = 503
 
-_OWN_STATUS = {"already_settled": CONFLICT, "api_error": BROKEN}
+STORED_500 = "api_error"
+"""The word for a key that answers 500 for ever."""
+
+_OWN_STATUS = {"already_settled": CONFLICT, STORED_500: BROKEN}
 
 
 def answer_of(operation: Operation, charge: Charge | None, *, url: str) -> tuple[int, bytes]:

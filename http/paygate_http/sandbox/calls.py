@@ -115,11 +115,9 @@ class Calls:
         known = self._remembered(provider, key)
         replay = known is not None or (provider, key) in self._in_progress
         strike, entry = self._passage.begin(provider, verb, key, replay=replay, card=card)
-        outgoing = await self._passage.before(strike)
-        if outgoing is None:
-            outgoing = await self._keyed(call, act, strike)
-            outgoing = await self._passage.after(strike, outgoing)
-        return await self._passage.send(request, outgoing, entry)
+        return await self._passage.carry(
+            request, (strike, entry), lambda: self._keyed(call, act, strike)
+        )
 
     async def _keyed(
         self,
@@ -153,14 +151,10 @@ class Calls:
         named = request.match_info.get("provider") or request.query.get("provider")
         operation = self._operation(named, key)
         provider = named or (operation.provider if operation is not None else "sandbox")
-        strike, entry = self._passage.begin(provider, "find", key, replay=True)
-        outgoing = await self._passage.before(strike)
-        if outgoing is None:
-            await self._passage.latency(strike)
-            # Asked again: it may have become visible while the latency passed.
-            finding = self._finding(self._operation(named, key))
-            outgoing = await self._passage.after(strike, finding)
-        return await self._passage.send(request, outgoing, entry)
+        # Asked again then: it may have become visible while the latency passed.
+        return await self._passage.look(
+            request, provider, key, lambda: self._finding(self._operation(named, key))
+        )
 
     def _operation(self, named: str | None, key: str) -> Operation | None:
         if named is not None:

@@ -7,7 +7,7 @@ effect goes wrong, (the call is worked on), what spoils the answer spoils it, th
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -83,7 +83,33 @@ class Passage:
         entry[1].fault = strike.fault if strike is not None else None
         return entry
 
-    async def before(self, strike: Strike | None) -> Outgoing | None:
+    async def carry(
+        self,
+        request: web.Request,
+        begun: tuple[Strike | None, Entry],
+        work: Callable[[], Awaitable[Reply]],
+    ) -> web.StreamResponse:
+        """Take a call that has begun to its end; `work` is what the provider does about it."""
+        strike, entry = begun
+        outgoing = await self._before(strike)
+        if outgoing is None:
+            outgoing = await self._after(strike, await work())
+        return await self.send(request, outgoing, entry)
+
+    async def look(
+        self, request: web.Request, provider: str, key: str | None, read: Callable[[], Reply]
+    ) -> web.StreamResponse:
+        """Take a look-up in and let its answer out; `read` gives what is to be seen by then."""
+        strike, entry = self.begin(provider, "find", key, replay=True)
+
+        async def work() -> Reply:
+            await self.latency(strike)
+            # Read now: it may have become visible while the latency passed.
+            return read()
+
+        return await self.carry(request, (strike, entry), work)
+
+    async def _before(self, strike: Strike | None) -> Outgoing | None:
         """What goes wrong before the provider looks at the call; None: it is looked at."""
         match strike.fault if strike is not None else None:
             case "reset_before_effect":
@@ -101,7 +127,7 @@ class Passage:
             case _:
                 return None
 
-    async def after(self, strike: Strike | None, reply: Reply) -> Outgoing:
+    async def _after(self, strike: Strike | None, reply: Reply) -> Outgoing:
         """What spoils the answer."""
         match strike.fault if strike is not None else None:
             case "reset_after_effect":
@@ -131,7 +157,7 @@ class Passage:
         self._books.end_call(entry)
         await self._books.flush()
         if isinstance(outgoing, Cut):
-            _reset(request)
+            reset(request)
             return web.Response(status=BROKEN)
         return response_of(outgoing)
 
@@ -145,7 +171,7 @@ def response_of(reply: Reply) -> web.Response:
     return response
 
 
-def _reset(request: web.Request) -> None:
+def reset(request: web.Request) -> None:
     """Break the connection as a crashed server does: the peer's next read fails with a reset."""
     transport = request.transport
     if transport is None:

@@ -173,13 +173,11 @@ class PayPalCalls:
         strike, entry = self._passage.begin(
             self._provider, operation, key, replay=replay, card=last4_in(raw)
         )
-        outgoing = await self._passage.before(strike)
-        if outgoing is None:
-            reply = await self._keyed(
-                request.path, call, lambda: act(raw, call, strike), show, strike
-            )
-            outgoing = await self._passage.after(strike, reply)
-        return await self._passage.send(request, outgoing, entry)
+        return await self._passage.carry(
+            request,
+            (strike, entry),
+            lambda: self._keyed(request.path, call, lambda: act(raw, call, strike), show, strike),
+        )
 
     async def _keyed(
         self,

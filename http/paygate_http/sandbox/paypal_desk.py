@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from paygate_engine.clock import Clock
 from paygate_engine.ids import Ids
 from paygate_http.sandbox import refusals
+from paygate_http.sandbox.answers import STORED_500
 from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.cards import Approve, Confirm, Decline, Verdict
 from paygate_http.sandbox.faults import Strike
@@ -30,8 +31,6 @@ ORDER_LIFE_US: Final = 3 * 3_600 * 1_000_000
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _FULL: Final = 503
-# The teller's word for a key that answers 500 for ever.
-_STORED_500: Final = "api_error"
 _PATHS: Final = {
     "/intent": "intent",
     "/purchase_units/@reference_id=='default'/custom_id": "custom_id",
@@ -367,6 +366,6 @@ def _done(done: Operation | Refused) -> Operation:
         if done.status == _CONFLICT:
             raise PayPalTrouble(_CONFLICT, "PREVIOUS_REQUEST_IN_PROGRESS")
         raise PayPalTrouble(_FULL)
-    if done.decline_code == _STORED_500:
+    if done.decline_code == STORED_500:
         raise PayPalTrouble(BROKEN)
     return done

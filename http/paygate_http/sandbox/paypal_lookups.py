@@ -73,12 +73,9 @@ class PayPalLookups:
             except PayPalTrouble as trouble:
                 return response_of(Reply(trouble.status, trouble.body))
             key = request.match_info.get("id")
-            strike, entry = self._passage.begin(self._provider, "find", key, replay=True)
-            outgoing = await self._passage.before(strike)
-            if outgoing is None:
-                await self._passage.latency(strike)
-                outgoing = await self._passage.after(strike, _reply(read, request))
-            return await self._passage.send(request, outgoing, entry)
+            return await self._passage.look(
+                request, self._provider, key, lambda: _reply(read, request)
+            )
 
         return handle
 

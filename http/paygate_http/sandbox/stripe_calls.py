@@ -165,11 +165,11 @@ class StripeCalls:
         strike, entry = self._passage.begin(
             self._provider, operation, key, replay=replay, card=self._methods.last4(fields)
         )
-        outgoing = await self._passage.before(strike)
-        if outgoing is None:
-            reply = await self._keyed(call, lambda: act(fields, call, strike), strike)
-            outgoing = await self._passage.after(strike, reply)
-        return await self._passage.send(request, outgoing, entry)
+        return await self._passage.carry(
+            request,
+            (strike, entry),
+            lambda: self._keyed(call, lambda: act(fields, call, strike), strike),
+        )
 
     async def _keyed(self, call: Request, act: Callable[[], Json], strike: Strike | None) -> Reply:
         known = self._kept(call.key)

@@ -4,14 +4,12 @@ The teller and the settlement do it, as for every other account; here stands wha
 first, and how it says what came of it. A `StripeTrouble` is a no; nothing has moved then.
 """
 
-from typing import Final
-
 import msgspec
 
 from paygate_engine.clock import Clock
 from paygate_engine.ids import Ids
 from paygate_http.sandbox import refusals
-from paygate_http.sandbox.answers import CONFLICT, action_url
+from paygate_http.sandbox.answers import CONFLICT, STORED_500, action_url
 from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.cards import MESSAGES, Confirm, Decline
 from paygate_http.sandbox.faults import Strike
@@ -50,9 +48,6 @@ from paygate_http.sandbox.stripe_presence import is_expanded, method_details, pr
 from paygate_http.sandbox.stripe_records import Intent, RefundNote
 from paygate_http.sandbox.teller import Refused, Request, Sale, Teller
 from paygate_http.sandbox.wire import FollowUpBody, ProviderId
-
-# The teller's word for a key that answers 500 for ever.
-_STORED_500: Final = "api_error"
 
 
 class StripeDesk:
@@ -203,7 +198,7 @@ class StripeDesk:
         self._records.keep(note)
         named = msgspec.structs.replace(request, refund_id=note.id)
         done = self._follow(intent, named, strike, minor, reference=note.metadata)
-        if isinstance(done, Refused) or done.decline_code == _STORED_500:
+        if isinstance(done, Refused) or done.decline_code == STORED_500:
             return self._after(intent, done)
         return refund_json(note, done)
 
@@ -239,7 +234,7 @@ class StripeDesk:
             raise busy() if done.status == CONFLICT else broken(FULL)
         if done.status != "failed":
             return self.render(intent, expand=expand)
-        if done.decline_code == _STORED_500:
+        if done.decline_code == STORED_500:
             raise broken(BROKEN)
         words = words_of(done.decline_code or "card_declined")
         raise StripeTrouble(

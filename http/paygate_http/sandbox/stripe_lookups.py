@@ -82,13 +82,9 @@ class StripeLookups:
             except StripeTrouble as trouble:
                 return response_of(Reply(trouble.status, trouble.body))
             key = request.match_info.get("id") or request.query.get("query")
-            strike, entry = self._passage.begin(self._provider, "find", key, replay=True)
-            outgoing = await self._passage.before(strike)
-            if outgoing is None:
-                await self._passage.latency(strike)
-                # Read now: it may have become visible while the latency passed.
-                outgoing = await self._passage.after(strike, _reply(read, request))
-            return await self._passage.send(request, outgoing, entry)
+            return await self._passage.look(
+                request, self._provider, key, lambda: _reply(read, request)
+            )
 
         return handle
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from paygate_engine.clock import Clock
 from paygate_engine.ids import Ids
 from paygate_http.sandbox import refusals
-from paygate_http.sandbox.answers import CONFLICT, FULL, NOT_FOUND, answer_of
+from paygate_http.sandbox.answers import CONFLICT, FULL, NOT_FOUND, STORED_500, answer_of
 from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.cards import Approve, Confirm, Decline, Verdict, judge
 from paygate_http.sandbox.faults import Strike
@@ -255,7 +255,7 @@ class Teller:
             currency=currency,
             created_at_us=now_us,
             visible_at_us=now_us + self._terms.find_lag_us,
-            decline_code="api_error",
+            decline_code=STORED_500,
         )
         return self._sealed(operation, None)
 
