@@ -23,6 +23,7 @@ from typing import Final
 import pytest
 from gateway_words import until
 from msgspec import Struct
+from needing import needs
 
 # A tracer writes its last line right after its process ended; this is a busy machine's.
 _LOG_S: Final = 10.0
@@ -133,12 +134,6 @@ async def where_it_struck(strike: Strike, log: Path) -> str | None:
             name = about["file"] or about["path"]
             return "socket" if name.startswith("socket:") else Path(name).name
     return None
-
-
-def needs(reason: str, *, met: bool) -> None:
-    """Skip where the machine cannot do it; where everything is promised to be there, fail."""
-    if not met:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
 def _is_traced(pid: int, *, every_thread: bool) -> bool:

@@ -24,6 +24,7 @@ import pytest
 from disk_images import HOWS, Disk
 from gateway_words import payment, seed_of, signed, until
 from msgspec import Struct
+from needing import needs
 from power_loss import (
     DATABASE,
     Findings,
@@ -37,7 +38,6 @@ from power_loss import (
     unmapped,
 )
 from process_rig import GatewayClient, Process, ProcessRig, process_rig
-from strace_rig import needs
 from syscall_log import Made, Step, Synced, Wrote, are_stopped, is_whole, read_steps, traced
 from weakened_child import WEAKNESSES, weakened
 

@@ -11,8 +11,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from needing import needs
 from store_suite import KINDS
-from strace_rig import needs
 
 from paygate_engine.chain import Head, rows_of, verify
 from paygate_engine.stores.sqlite import SqliteStore

@@ -5,6 +5,7 @@ has left goes its way whatever becomes of the process that sent it.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from functools import partial
@@ -57,7 +58,7 @@ class Request(Struct, frozen=True, kw_only=True):
 Heard = Answered | None
 
 
-class FaultyWire(HttpClient):
+class FaultyWire(HttpClient, ABC):
     """Connections to one provider over `link`. Who is at the other end, heirs say."""
 
     def __init__(self, *, loop: VirtualLoop, outside: Context, dice: Dice, link: Link) -> None:
@@ -74,13 +75,13 @@ class FaultyWire(HttpClient):
         """Whether somebody on the way may repeat a request; without a key that is done twice."""
         return True
 
+    @abstractmethod
     def leaves(self, request: Request) -> None:
         """Look at a request that leaves the process. Raises nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reach(self, request: Request, heard: Callable[[Heard], None]) -> None:
         """Let the provider act on it, and hand its answer over; now or later."""
-        raise NotImplementedError
 
     async def send(
         self,
