@@ -95,6 +95,8 @@ class Breaker:
         """Something else was answered well there: an open circuit need not wait any longer."""
         if self.circuit == "open":
             self._opened_s = self._clock.monotonic_s() - OPEN_S
+            if self._on_change is not None:
+                self._on_change("half_open")
 
     def record(self, *, well: bool, seconds: float) -> None:
         """Note how a call went: `well` is false where the provider did not answer sensibly."""

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from paygate_actors.config import Config, Fraud, ProviderConfig
+from paygate_actors.guarding import guarded
 from paygate_actors.house import Limits
 from paygate_actors.pool import Answered, ProviderPool
 from paygate_actors.probing import watched
@@ -62,21 +63,28 @@ def desk_of(
     config: Config,
     adapters: Mapping[str, Provider],
     system: ActorSystem,
+    journal: Journal,
     report: Callable[[str, Answered], None],
 ) -> ProviderDesk:
     """The providers with their switches, and the routing rules, as configured."""
-    desks = _desks(config, adapters, system)
+    desks = _desks(config, adapters, system, journal)
     return ProviderDesk(desks, report, routing=config.routing, clock=system.clock)
 
 
-def _desks(config: Config, adapters: Mapping[str, Provider], system: ActorSystem) -> Iterable[Desk]:
+def _desks(
+    config: Config, adapters: Mapping[str, Provider], system: ActorSystem, journal: Journal
+) -> Iterable[Desk]:
     for each in config.providers:
         concurrency = each.concurrency or config.limits.provider_concurrency
-        yield _desk(each, adapters[each.id], concurrency, system)
+        yield _desk(each, adapters[each.id], concurrency, system, journal)
 
 
 def _desk(
-    provider: ProviderConfig, adapter: Provider, concurrency: int, system: ActorSystem
+    provider: ProviderConfig,
+    adapter: Provider,
+    concurrency: int,
+    system: ActorSystem,
+    journal: Journal,
 ) -> Desk:
     switches = Switches(accepts_charges=True, created_at_us=system.clock.now_us())
     health = watched(
@@ -87,9 +95,15 @@ def _desk(
         # Asked when a circuit has opened, and then there is a desk.
         is_active=lambda: desk.is_active,
         system=system,
+        note=lambda entry: _note(system, journal, entry),
     )
     desk = Desk(provider, adapter, health, switches, _pool_of(system, provider.id))
     return desk
+
+
+def _note(system: ActorSystem, journal: Journal, entry: AuditEntry) -> None:
+    """Write it into the audit log, or not: where there is no room, log and metrics have it."""
+    system.spawn_task(guarded(journal.append_wait(Unit(audit=(entry,)))))
 
 
 async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> None:

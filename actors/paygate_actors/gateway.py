@@ -127,7 +127,7 @@ class Gateway:
         self.damage = DamageBook()
         self._mender = Mender(store, self.damage)
         self.letters = Letters(system, self.payments.tell)
-        self.desk = desk_of(config, adapters, system, self.letters.report)
+        self.desk = desk_of(config, adapters, system, self.journal, self.letters.report)
         self.webhooks = WebhooksIn(
             system=system,
             store=store,

@@ -18,6 +18,7 @@ from paygate_actors.pool import LookUp, ProviderPool
 from paygate_engine.errors import EngineError
 from paygate_engine.future import LoopFuture
 from paygate_engine.ref import LightRef
+from paygate_engine.stores.base import AuditEntry
 from paygate_engine.system import ActorSystem
 
 # Often enough to notice within seconds, rarely enough that nobody calls it load.
@@ -38,14 +39,17 @@ def watched(
     finds: bool,
     is_active: Callable[[], bool],
     system: ActorSystem,
+    note: Callable[[AuditEntry], None],
 ) -> Health:
-    """Make the health of a provider: changes of its circuits are logged, open ones are probed.
+    """Make the health of a provider: changes of its circuits are noted, open ones are probed.
 
     While it is not active nothing is sent there, and so no probe.
     """
 
     def changed(operation: Operation, circuit: Circuit) -> None:
         _log.warning("circuit_changed", provider=provider, operation=operation, circuit=circuit)
+        what = f"circuit {operation} {circuit}"
+        note(AuditEntry(at_us=system.clock.now_us(), who="system", what=what, stream=provider))
         if operation == "charge" and circuit == "open" and finds:
             system.after(PROBE_S, prober.due, None)
 

@@ -84,6 +84,14 @@ async def test_it_is_not_probed_until_it_is_on_again(rig: BankRig, bank: HomelyB
     assert "find" in bank.verbs()
 
 
+async def test_a_circuit_that_opens_is_in_the_audit_log(rig: BankRig):
+    fails(rig)
+    await rig.pass_time(0.1)
+
+    rows = await rig.store.audit_rows()
+    assert ("bank", "circuit charge open") in {(row.entry.stream, row.entry.what) for row in rows}
+
+
 async def test_it_is_not_told_of_a_payer_who_is_asked_to_come_again(rig: BankRig, bank: HomelyBank):
     front = rig.gateway.front
     await rig.switch(is_active=False)

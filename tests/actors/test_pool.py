@@ -25,6 +25,7 @@ from paygate_actors.pool import (
 )
 from paygate_actors.probing import PROBE_KEY, PROBE_S, watched
 from paygate_engine.clock import ManualClock
+from paygate_engine.stores.base import AuditEntry
 from paygate_engine.supervisor import Supervisor
 from paygate_engine.system import ActorSystem
 
@@ -44,6 +45,7 @@ class Counter:
         self.clock = ManualClock()
         self.bank = Bank()
         self.told: dict[str, Outcome | Prepared] = {}
+        self.noted: list[AuditEntry] = []
         self.system = ActorSystem(
             loop=asyncio.get_running_loop(), clock=self.clock, rng=random.Random(3)
         )
@@ -54,6 +56,7 @@ class Counter:
             finds=True,
             is_active=lambda: True,
             system=self.system,
+            note=self.noted.append,
         )
         pools = Supervisor(self.system, "pools")
         self.pool: ProviderPool = pools.start(
@@ -295,6 +298,8 @@ async def test_an_open_circuit_is_probed_by_a_look_up_and_half_opens_when_it_is_
     counter.bank.says["find"] = Unknown(reason="not_visible")
     await counter.wait(PROBE_S + 0.2)
     assert counter.health.circuits["charge"].circuit == "half_open"
+    said = [(each.stream, each.what) for each in counter.noted]
+    assert said == [("bank", "circuit charge open"), ("bank", "circuit charge half_open")]
 
 
 async def test_a_circuit_that_is_not_open_is_not_probed(counter: Counter):
