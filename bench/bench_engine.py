@@ -155,7 +155,7 @@ class Nowhere:
         """Commit at once."""
         asyncio.get_running_loop().call_soon(done, None)
 
-    async def read_stream(self, stream: str) -> list[Event]:
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
         """Nothing was kept."""
         return []
 

@@ -24,6 +24,7 @@ GENESIS = bytes(32)
 # Two 64-bit numbers and four lengths: the part of a hashed row or event that has a fixed size.
 _EVENT = struct.Struct(">IqqII")
 _ROW = struct.Struct(">qqIIIIqq")
+_EPOCH = struct.Struct(">q")
 _NO_EVENTS = hashlib.sha256().digest()
 
 
@@ -74,6 +75,8 @@ def events_digest(events: Sequence[Event]) -> bytes:
         stream, kind = event.stream.encode(), event.kind.encode()
         digest.update(_EVENT.pack(len(stream), event.seq, event.at_us, len(kind), len(event.body)))
         digest.update(stream + kind + event.body)
+        if event.epoch:  # an event of the only node has none
+            digest.update(_EPOCH.pack(event.epoch))
     return digest.digest()
 
 
@@ -88,7 +91,7 @@ def row_hash(before: bytes, row: AuditRow) -> bytes:
 
 
 async def rows_of(store: Store, after_n: int = 0) -> AsyncIterator[AuditRow]:
-    """The chain of a store behind row `after_n` (0: the whole), read a page at a time."""
+    """The store's own chain behind row `after_n` (0: the whole), read a page at a time."""
     n = after_n
     while page := await store.audit_rows(after_n=n):
         for row in page:

@@ -41,8 +41,8 @@ class Recorder(Protocol):
         """
         ...
 
-    async def read_stream(self, stream: str) -> list[Event]:
-        """All events of a stream, in order."""
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        """Events of a stream behind a number, in order."""
         ...
 
 

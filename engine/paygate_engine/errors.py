@@ -45,6 +45,10 @@ class StoreDamaged(StoreFailed):
     """The database file itself is damaged; the text names it, and says what to do."""
 
 
+class Fenced(StoreFailed):
+    """The node's epoch is over: others have taken its place, and it must end."""
+
+
 class StoreFull(EngineError):
     """There is no room; the transaction was rolled back for certain, nothing was done."""
 

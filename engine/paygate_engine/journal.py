@@ -164,10 +164,10 @@ class Journal:
         self.append(unit, done)
         return await answer
 
-    async def read_stream(self, stream: str) -> list[Event]:
-        """All committed events of a stream. Raises `Corrupt`, and `StoreFailed`, which is fatal."""
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        """Committed events behind a number. Raises `Corrupt`, and `StoreFailed`, which is fatal."""
         try:
-            return await self._store.read_stream(stream)
+            return await self._store.read_stream(stream, after_seq=after_seq)
         except StoreFailed as error:
             self._fail(error)
             raise

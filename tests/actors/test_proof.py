@@ -518,8 +518,8 @@ class MovingStore(MemoryStore):
     async def write(self, changes: Unit) -> None:
         assert await self.commit([changes], self._chain.link([changes])) == [None]
 
-    async def read_stream(self, stream: str) -> list[Event]:
-        events = await super().read_stream(stream)
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        events = await super().read_stream(stream, after_seq=after_seq)
         while self.coming:
             await self.write(self.coming.pop())
         return events

@@ -49,7 +49,7 @@ class Memory:
                 return Conflict(what="event", name=f"{event.stream}/{event.seq}")
         return None
 
-    async def read_stream(self, stream: str) -> list[Event]:
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
         self.reads.append(stream)
         self.reading += 1
         self.reading_max = max(self.reading_max, self.reading)
@@ -59,7 +59,7 @@ class Memory:
         self.reading -= 1
         if self.read_error is not None:
             raise self.read_error
-        return list(self.streams.get(stream, []))
+        return [each for each in self.streams.get(stream, []) if each.seq > after_seq]
 
 
 class Add:

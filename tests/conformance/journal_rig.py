@@ -50,10 +50,10 @@ class SlowStore(MemoryStore):
             self.in_flight -= 1
             self.began.clear()
 
-    async def read_stream(self, stream: str) -> list[Event]:
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
         if self.read_error is not None:
             raise self.read_error
-        return await super().read_stream(stream)
+        return await super().read_stream(stream, after_seq=after_seq)
 
 
 class House:

@@ -83,6 +83,12 @@ class StoreSuite:
 
         assert await store.read_stream("a") == events
 
+    async def test_a_stream_is_read_from_behind_a_number(self, store: Store) -> None:
+        await put(store, Unit(events=(event("a", 1), event("a", 2), event("a", 3))))
+
+        assert [each.seq for each in await store.read_stream("a", after_seq=1)] == [2, 3]
+        assert await store.read_stream("a", after_seq=3) == []
+
     async def test_a_stream_that_never_was_is_empty(self, store: Store) -> None:
         assert await store.read_stream("nobody") == []
 

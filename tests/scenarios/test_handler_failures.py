@@ -27,11 +27,11 @@ class FaultyStore(SqliteStore):
 
     broken = False
 
-    async def read_stream(self, stream: str) -> list[Event]:
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
         """Read, or fail as a bug does."""
         if self.broken:
             raise Broken(SECRET)
-        return await super().read_stream(stream)
+        return await super().read_stream(stream, after_seq=after_seq)
 
 
 @pytest.fixture

@@ -115,10 +115,10 @@ class DiskHandle:
         """The process was killed: what it was writing is there, or it is not."""
         await self._settle()
 
-    async def read_stream(self, stream: str) -> list[Event]:
-        """All events of a stream."""
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        """Events of a stream behind a number."""
         await self._reading()
-        return await self._disk.store.read_stream(stream)
+        return await self._disk.store.read_stream(stream, after_seq=after_seq)
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed."""

@@ -29,13 +29,17 @@ FACETS_MAX = 4
 
 
 class Event(Struct, frozen=True, kw_only=True, gc=False):
-    """One recorded fact of one stream. `seq` counts from 1 without a gap; `at_us` is UTC."""
+    """One recorded fact of one stream. `seq` counts from 1 without a gap; `at_us` is UTC.
+
+    `epoch` is that of the node which recorded it (`stores/shared.py`); 0 where there is one alone.
+    """
 
     stream: str
     seq: int
     at_us: int
     kind: str
     body: bytes
+    epoch: int = 0
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -144,6 +148,19 @@ class FeedEnds(Struct, frozen=True, kw_only=True):
     last: int
 
 
+class Tally(Struct, frozen=True, kw_only=True, gc=False):
+    """A stream's two sums move by these amounts; what is used never exceeds the limit.
+
+    A second lock behind the stream's own rules: a shared store (`stores/shared.py`) adds the
+    amounts up itself, and leaves a unit out that would break the rule. An embedded store, whose
+    one writer decides with the whole stream in hand, keeps no tallies.
+    """
+
+    stream: str
+    limit: int
+    used: int
+
+
 class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
     """Who did what to which stream and why; the chain adds number, digest and hash."""
 
@@ -179,11 +196,15 @@ class Unit(Struct, frozen=True, kw_only=True, gc=False):
     done: tuple[Done, ...] = ()
     wakes: tuple[Wake, ...] = ()
     posts: tuple[Post, ...] = ()
+    tallies: tuple[Tally, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
 
 
 class Conflict(Struct, frozen=True, kw_only=True):
-    """A unit was left out because somebody else holds `name` (`what`: event, claim or item)."""
+    """A unit was left out because somebody else holds `name` (`what`: event, claim or item).
+
+    Or because a stream's tally would break its limit (`what`: tally).
+    """
 
     what: str
     name: str
@@ -241,8 +262,11 @@ class Store(Protocol):
         """
         ...
 
-    async def read_stream(self, stream: str) -> list[Event]:
-        """All events of a stream, in order; empty if there is none. Raises `Corrupt`."""
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        """Events of a stream behind a number, in order; empty if there is none. Raises `Corrupt`.
+
+        Those up to `after_seq` are not looked at.
+        """
         ...
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002

@@ -15,7 +15,9 @@ from paygate_engine.stores.base import Claim, Document, Event, Item, Posted, Wak
 
 def event_crc(event: Event) -> int | None:
     """Over all fields of an event; None for what no event can be."""
-    return _crc(f"{event.stream}\n{event.seq}\n{event.at_us}\n{event.kind}\n", event.body)
+    # An event of the only node has none, and its checksum is that of before there were others.
+    by = f"{event.epoch}\n" if event.epoch else ""
+    return _crc(f"{event.stream}\n{event.seq}\n{event.at_us}\n{event.kind}\n{by}", event.body)
 
 
 def document_crc(document: Document) -> int | None:

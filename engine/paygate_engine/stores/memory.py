@@ -84,11 +84,11 @@ class MemoryStore:
         self._audit += rows
         return answers
 
-    async def read_stream(self, stream: str) -> list[Event]:
-        """All events of a stream, in order."""
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        """Events of a stream behind a number, in order."""
         self._check_open()
         events = self._streams.get(stream, {})
-        return [events[seq] for seq in sorted(events)]
+        return [events[seq] for seq in sorted(events) if seq > after_seq]
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed, or None."""

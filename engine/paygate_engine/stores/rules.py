@@ -4,15 +4,17 @@ Which unit of a group is left out, how long a page may be, and which facets a do
 rows are found is the store's business: it hands in a `Taken`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from paygate_engine.errors import Corrupt
 from paygate_engine.stores.base import (
     FACETS_MAX,
     PAGE_MAX,
     Claim,
     Conflict,
     Document,
+    Event,
     Kind,
     Query,
     Unit,
@@ -122,6 +124,18 @@ class Kinds:
             return self._facets[kind]
         except KeyError:
             raise ValueError(f"unknown kind of document {kind!r}") from None
+
+
+def whole(found: Iterable[tuple[Event, bool]], stream: str, *, after_seq: int = 0) -> list[Event]:
+    """Events as read, each with whether it is sound; `Corrupt` for one that is not, or a gap."""
+    events: list[Event] = []
+    for place, (event, sound) in enumerate(found, after_seq + 1):
+        if not sound:
+            raise Corrupt(f"stream {stream}: event {event.seq} is not what was written there")
+        if event.seq != place:
+            raise Corrupt(f"stream {stream}: event {place} is missing")
+        events.append(event)
+    return events
 
 
 def _reserve(unit: Unit, own: _Reserved) -> Conflict | None:

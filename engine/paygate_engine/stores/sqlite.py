@@ -164,9 +164,10 @@ class SqliteStore:
                 self._kinds.check(document)
         return await self._write(partial(sqlite_write.write_group, units=units, audit=audit))
 
-    async def read_stream(self, stream: str) -> list[Event]:
-        """All events of a stream, in order. Raises `Corrupt` for one that was changed."""
-        return await self._read(partial(sqlite_read.stream_events, stream=stream))
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        """Events of a stream behind a number, in order. Raises `Corrupt` for one that changed."""
+        work = partial(sqlite_read.stream_events, stream=stream, after_seq=after_seq)
+        return await self._read(work)
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed, or None."""

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from paygate_engine.errors import Corrupt
 from paygate_engine.stores.base import (
     AuditEntry,
     AuditRow,
@@ -28,7 +27,7 @@ from paygate_engine.stores.checksums import (
     item_crc,
     wake_crc,
 )
-from paygate_engine.stores.rules import page_size
+from paygate_engine.stores.rules import page_size, whole
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -64,20 +63,13 @@ def _decoded(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def stream_events(connection: sqlite3.Connection, stream: str) -> list[Event]:
-    """All events of a stream, in order; raises `Corrupt` for one that is changed or missing."""
+def stream_events(connection: sqlite3.Connection, stream: str, after_seq: int = 0) -> list[Event]:
+    """Events behind a number, in order; raises `Corrupt` for one that is changed or missing."""
     rows = connection.execute(
-        "SELECT seq, at_us, kind, body, crc FROM events WHERE stream = ? ORDER BY seq", (stream,)
+        "SELECT seq, at_us, kind, body, crc FROM events WHERE stream = ? AND seq > ? ORDER BY seq",
+        (stream, after_seq),
     ).fetchall()  # a statement that is left in its midst would keep the reader at an old state
-    events: list[Event] = []
-    for place, row in enumerate(rows, 1):
-        event, sound = to_event((stream, *row))
-        if not sound:
-            raise Corrupt(f"stream {stream}: event {event.seq} is not what was written there")
-        if event.seq != place:
-            raise Corrupt(f"stream {stream}: event {place} is missing")
-        events.append(event)
-    return events
+    return whole((to_event((stream, *row)) for row in rows), stream, after_seq=after_seq)
 
 
 def document(connection: sqlite3.Connection, kind: str, of_id: str) -> Document | None:
