@@ -24,6 +24,17 @@ class Server(Section, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Database(Section, frozen=True, kw_only=True):
+    """PostgreSQL, which several nodes share; without `url` the data folder holds everything.
+
+    `url`: postgresql://USER:PASSWORD@HOST/NAME, several hosts between commas. `node` is what people
+    call this process in lists and logs; empty: its host's name and its process id.
+    """
+
+    url: str | None = None
+    node: str = ""
+
+
 class Sandbox(Section, frozen=True, kw_only=True):
     """The built-in payment providers; loopback only."""
 
@@ -125,6 +136,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     data_dir: str = "data"
     server: Server = Server()
+    database: Database = Database()
     sandbox: Sandbox = Sandbox()
     fraud: Fraud = Fraud()
     vault: Vault = Vault()

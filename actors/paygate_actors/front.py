@@ -46,6 +46,7 @@ from paygate_actors.messages import (
     TransactionReply,
     TransactionView,
 )
+from paygate_actors.nodes import Nodes, NodeView
 from paygate_actors.notice_messages import NoticeDesk
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Await, Correct, Decide, Operate, WhichCall
@@ -92,6 +93,7 @@ class GatewayFront:
         reception: Reception,
         replayer: Replayer,
         notices: NoticeDesk,
+        nodes: Nodes,
         desk: ProviderDesk,
         vault: Vault,
         admission: Admission,
@@ -106,6 +108,7 @@ class GatewayFront:
         self._reception = reception
         self._replayer = replayer
         self._notices = notices
+        self._nodes = nodes
         self._desk = desk
         self._vault = vault
         self._admission = admission
@@ -284,6 +287,10 @@ class GatewayFront:
     async def providers(self) -> tuple[ProviderView, ...]:
         """Every provider, by priority."""
         return tuple(map(self._desk.view, self._desk.all()))
+
+    async def nodes(self, caller: Caller) -> tuple[NodeView, ...] | Refusal:
+        """Every node, by seat."""
+        return await guarded(self._nodes.all())
 
     async def check_fraud(self, caller: Caller, request: ScoreRequest) -> FraudCheck:
         """Score without charging."""

@@ -33,6 +33,7 @@ from paygate_actors.messages import (
     TransactionReply,
     TransactionView,
 )
+from paygate_actors.nodes import NodeView
 from paygate_actors.notice_messages import NoticeDesk
 from paygate_actors.payment_methods import ProviderTokenMethod
 from paygate_actors.provider_messages import AS_IT_IS, ProviderView, Tuning
@@ -146,6 +147,10 @@ class Front(Protocol):
         None: as it is when this change's turn comes; of `is_active` as the file says where no
         operator has said anything.
         """
+        ...
+
+    async def nodes(self, caller: Caller) -> tuple[NodeView, ...] | Refusal:
+        """Every node of this gateway, by seat; `overloaded` where nobody can be asked just now."""
         ...
 
     async def check_fraud(self, caller: Caller, request: ScoreRequest) -> FraudCheck:

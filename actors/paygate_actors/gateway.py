@@ -42,6 +42,7 @@ from paygate_actors.instruments import Instruments
 from paygate_actors.intake import Intake
 from paygate_actors.letters import Letters
 from paygate_actors.lost_wakes import Opened, due_pages, listed_open
+from paygate_actors.nodes import Nodes
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Look
 from paygate_actors.pool import ProviderPool
@@ -200,6 +201,7 @@ class Gateway:
             reception=self.webhooks.reception,
             replayer=self.webhooks.replayer,
             notices=self.webhooks_out.desk,
+            nodes=Nodes(store, clock=system.clock, name=config.database.node),
             desk=self.desk,
             vault=vault,
             admission=self.admission,

@@ -17,6 +17,7 @@ from paygate_actors.config import Config, ProviderConfig
 from paygate_http.configure_adyen import faults_of_adyen, live_faults_of_adyen
 from paygate_http.configure_paypal import faults_of_paypal, live_faults_of_paypal
 from paygate_http.configure_routing import faults_of_routing
+from paygate_http.database_url import fault_of_url
 from paygate_http.sandbox.server import WEBHOOK_SECRET
 from paygate_http.sandbox.stripe_tongue import WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
 from paygate_http.web_url import is_url, is_web_url
@@ -29,6 +30,8 @@ _MILLION = 1_000_000
 _TEST_KEY = re.compile(r"[a-z]{2}_test_")
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+# A name for lists and logs: it fits their columns, and needs no quotes there.
+_NODE = re.compile(r"[A-Za-z0-9._:@-]{0,48}")
 _WEB_URL = f"an http or https URL, with a port up to {_PORT_MAX}"
 
 # Of kinds that have no module of their own for what they demand.
@@ -73,7 +76,7 @@ def faults_of(config: Config, *, serves: bool = True) -> tuple[str, ...]:
 
     `serves=False` leaves out what only a live server must be given.
     """
-    checks = [_ranges, _tls, _money, _providers, _key_material]
+    checks = [_ranges, _tls, _database, _money, _providers, _key_material]
     checks += [_sandbox] if config.sandbox.enabled else [_live] if serves else []
     found = [fault for check in checks for fault in check(config)]
     found += faults_of_routing(config, with_sandbox=config.sandbox.enabled)
@@ -105,6 +108,14 @@ def _tls(config: Config) -> Iterator[str]:
     for key, file in given.items():
         if file is not None and not Path(file).is_file():
             yield f"{key}: there is no file {file}"
+
+
+def _database(config: Config) -> Iterator[str]:
+    url, node = config.database.url, config.database.node
+    if url is not None and (fault := fault_of_url(url)):
+        yield f"database.url: {fault}"
+    if not _NODE.fullmatch(node):
+        yield "database.node: must be at most 48 letters, digits and . _ : @ -"
 
 
 def _money(config: Config) -> Iterator[str]:

@@ -7,6 +7,7 @@ import msgspec
 
 from paygate_actors.config import Config, ProviderConfig
 from paygate_http.configure_sources import leaves
+from paygate_http.database_url import shown_url
 
 REDACTED = "(set)"
 # Keys whose values nobody may see; a card that is blocked is still somebody's card.
@@ -29,8 +30,9 @@ LIVE_NEVER: Mapping[str, str] = {"webhooks.allow_loopback": "false"}
 def describe(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     """One line a key, `key = value  # origin`, in the order of declaration.
 
-    Secrets show as `(set)` or as what they are when empty; not even their length is told. What
-    only a sandbox does shows as what a live server does of it.
+    Secrets show as `(set)` or as what they are when empty; not even their length is told. Of a
+    database's URL everything shows but its password and parameters. What only a sandbox does shows
+    as what a live server does of it.
     """
     for leaf in leaves():
         key = ".".join(leaf.path)
@@ -48,6 +50,8 @@ def _text(key: str, value: Any) -> str:
         return REDACTED
     if value is None:
         return "off"
+    if key == "database.url":
+        value = shown_url(value)
     if key == "providers":
         value = [_provider(each) for each in value]
     return msgspec.json.encode(value).decode()

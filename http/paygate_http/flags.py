@@ -17,6 +17,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "--host": ("server", "host"),
     "--port": ("server", "port"),
     "--data": ("data_dir",),
+    "--database": ("database", "url"),
     "--tls-cert": ("server", "tls_cert"),
     "--tls-key": ("server", "tls_key"),
     "--log-level": ("server", "log_level"),
@@ -36,11 +37,31 @@ def flag(name: str, text: str) -> Parameter:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class FolderFlags:
-    """What names a data folder and how it is read; None: not said.
+class DatabaseFlags:
+    """What names a database in the place of a data folder's own; None: not said.
 
     Dataclasses, because that is what the command line's library reads flags from.
     """
+
+    database: Annotated[
+        str | None,
+        flag(
+            "--database",
+            "URL of a PostgreSQL database. Others see a command line: one with a password belongs"
+            " in a file that PAYGATE__DATABASE__URL_FILE names.",
+        ),
+    ] = None
+
+    def settings(self) -> Iterator[Setting]:
+        """Yield what was said, as the layer above all others."""
+        if self.database is not None:
+            yield Setting(path=_KEYS["--database"], value=self.database, origin="--database")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FolderFlags(DatabaseFlags):
+    """What names a data folder and how it is read; None: not said."""
 
     sandbox: Annotated[
         bool | None, flag("--sandbox", "Run with the built-in providers and keys; loopback only.")

@@ -1,7 +1,11 @@
 """Opens a gateway on its data folder, for the server and for commands that change something."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
+
+from msgspec.structs import replace
 
 from paygate_actors.config import Config
 from paygate_actors.gateway import Gateway
@@ -20,7 +24,15 @@ async def open_gateway(config: Config, *, on_fatal: Callable[[BaseException], No
     loop = asyncio.get_running_loop()
     try:
         return await Gateway.start(
-            config, loop=loop, on_fatal=on_fatal, way_out=WayOut(body_of=webhook_body)
+            named(config), loop=loop, on_fatal=on_fatal, way_out=WayOut(body_of=webhook_body)
         )
     except KeysRefused as error:
         raise ConfigInvalid(f"vault: {error}") from error
+
+
+def named(config: Config) -> Config:
+    """The configuration with a name for this process, where it has none of its own."""
+    if config.database.node:
+        return config
+    node = f"{socket.gethostname()}:{os.getpid()}"
+    return replace(config, database=replace(config.database, node=node))

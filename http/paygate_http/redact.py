@@ -32,6 +32,8 @@ _DEPTH_MAX: Final = 6
 _DIGITS = re.compile(r"(?<![0-9A-Za-z])[2-9](?:[ .\-]?[0-9]){12,18}(?![0-9A-Za-z])")
 _SEPARATORS = re.compile(r"[ .\-]")
 _BEARER = re.compile(r"(?i)\b(bearer +)\S+|\bsk_[A-Za-z0-9_]+|\bwhsec_[A-Za-z0-9+/=]+")
+# The password of a URL, as a driver may repeat it when it cannot connect.
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@]+@")
 
 # In a text, as in a field: a CVV is known by its name alone.
 _NAMED_CVV = re.compile(r"(?i)\b(cvv2?|cvc2?|csc)(\W{1,5})[0-9]{3,4}\b")
@@ -45,8 +47,9 @@ def redact(
 
 
 def redact_text(text: str) -> str:
-    """Replace card numbers, named CVVs, bearer tokens and secrets in free text."""
-    without = _NAMED_CVV.sub(rf"\1\2{REDACTED}", _BEARER.sub(REDACTED, text))
+    """Replace card numbers, named CVVs, bearer tokens, secrets and URLs' passwords in free text."""
+    without = _URL_PASSWORD.sub(rf"\1{REDACTED}@", _BEARER.sub(REDACTED, text))
+    without = _NAMED_CVV.sub(rf"\1\2{REDACTED}", without)
     return _DIGITS.sub(_unless_harmless, without)
 
 

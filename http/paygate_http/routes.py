@@ -6,6 +6,7 @@ from paygate_http import (
     desk_routes,
     fraud_routes,
     health,
+    node_routes,
     notice_routes,
     operations,
     payer_returns,
@@ -360,6 +361,7 @@ ROUTES: Final = (
     *_PROVIDERS,
     *payer_returns.ROUTES,
     *notice_routes.ROUTES,
+    *node_routes.ROUTES,
     *_FRAUD,
     *_OPERATORS,
 )

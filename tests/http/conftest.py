@@ -46,6 +46,7 @@ from paygate_actors.messages import (
     TransactionReply,
     TransactionView,
 )
+from paygate_actors.nodes import NodeView
 from paygate_actors.payment_methods import CardMethod, ProviderTokenMethod
 from paygate_actors.provider_messages import AS_IT_IS, ProviderView, Tuning
 from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
@@ -84,6 +85,7 @@ class FakeFront:
         self.wanted_reply = ""
         self.onward = ""
         self.replay_page = ReplayPage(webhooks=0, failed=0, changes=(), next_cursor=None)
+        self.node_views: tuple[NodeView, ...] = ()
         self.full: Refusal | None = None
         self._numbers = count(1)
 
@@ -351,6 +353,9 @@ class FakeFront:
         self, provider_id: str, headers: Mapping[str, str], body: bytes
     ) -> Refusal | None:
         return self._note((provider_id, headers, body))
+
+    async def nodes(self, caller: Caller) -> tuple[NodeView, ...] | Refusal:
+        return self._note(caller) or self.node_views
 
     def webhook_reply(self, provider_id: str) -> str:
         return self.wanted_reply

@@ -31,6 +31,7 @@ MATRIX = {
     "listTransactions": (401, 200, 200, 200, 403),
     "readTransaction": (401, 200, 404, 200, 403),
     "setTransactionStatus": (401, 403, 403, 200, 403),
+    "listNodes": (401, 403, 403, 200, 403),
     "listProviders": (401, 200, 200, 200, 403),
     "switchProvider": (401, 403, 403, 200, 403),
     "updateProvider": (401, 403, 403, 200, 403),

@@ -13,6 +13,7 @@ SERVE = (
     "--host",
     "--port",
     "--data",
+    "--database",
     "--tls-cert",
     "--tls-key",
     "--log-level",
@@ -34,7 +35,7 @@ SANDBOX = (
     "--void-window-s",
     "--faults",
 )
-FOLDER = ("--sandbox", "--config", "--data")
+FOLDER = ("--sandbox", "--config", "--data", "--database")
 
 
 @pytest.fixture(autouse=True)

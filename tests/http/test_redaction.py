@@ -47,6 +47,14 @@ def test_keys_and_secrets_are_caught(text: str) -> None:
     assert redact_text(f"x {text} y") == f"x {REDACTED} y"
 
 
+@pytest.mark.parametrize("password", ["hunter2", "a:b", "p/q", "%40"])
+def test_the_password_of_a_url_is_caught_and_the_rest_of_it_is_not(password: str) -> None:
+    text = f"cannot reach postgresql://paygate:{password}@db-1:5432,db-2/books at all"
+
+    expected = f"cannot reach postgresql://paygate:{REDACTED}@db-1:5432,db-2/books at all"
+    assert redact_text(text) == expected
+
+
 def test_fields_are_redacted_by_name_and_by_value_at_any_depth() -> None:
     event: dict[str, Any] = {
         "event": "paid",

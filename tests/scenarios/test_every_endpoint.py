@@ -118,6 +118,7 @@ async def drive_every_route(live: Live) -> dict[tuple[str, str], Answer]:
         await do("POST", route, body, id="sandbox", key=None, headers=headers)
     await do("POST", "/api/fraud/check", payment_request())
     await do("GET", "/api/fraud/score/{transactionID}", id=first)
+    await do("GET", "/api/nodes", key=OPERATOR)
     for path in ("/healthz", "/readyz", "/openapi.json"):
         await do("GET", path, key=None)
     await do("GET", "/metrics", key=METRICS)
