@@ -65,6 +65,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "limits.in_doubt_flag_s": (1, 30 * _DAY_S),
     "limits.parked_alert_s": (1, 30 * _DAY_S),
     "limits.events_baseline_s": (0, _DAY_S),
+    # Shorter, and a slow commit is taken for a death; longer, and callers wait for the living.
+    "database.lease_s": (2, 120),
     "limits.backup_alert_hours": (0, 24 * 365),
     "webhooks.retention_days": (4, 3_650),  # a delivery is tried for more than three days
     "webhooks.rotation_overlap_hours": (0, 24 * 30),
