@@ -206,6 +206,7 @@ class SharedStoreSuite:
 
         assert before.live == {epoch_of(node) for node in (ann, bob, cid)}
         assert after.live == {epoch_of(ann)}
+        assert before.newest == after.newest == epoch_of(cid)
         assert seat_of(ann).now_us <= before.now_us < after.now_us
 
     async def test_who_beats_is_not_buried(self, cluster: Cluster):

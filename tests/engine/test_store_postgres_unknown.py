@@ -75,10 +75,10 @@ async def test_a_wire_that_is_cut_anywhere_loses_no_commit_and_makes_none_twice(
 
         points: list[tuple[Side, int]] = []
         sides: tuple[Side, ...] = ("request", "answer")
-        for side in sides:
-            last = lengths[side]
+        for each in sides:
+            last = lengths[each]
             some = dice.sample(range(2, last - 1), POINTS)
-            points += [(side, byte) for byte in sorted({0, 1, *some, last - 1})]
+            points.extend((each, byte) for byte in sorted({0, 1, *some, last - 1}))
         for side, byte in points:
             seq += 1
             proxy.cut_at(side, byte)

@@ -19,6 +19,7 @@ FROM now
 WHERE seat = $1 AND epoch = $2 AND over IS NULL
 RETURNING beat_us,
     (SELECT array_agg(epoch) FROM paygate.nodes WHERE over IS NULL),
+    (SELECT max(epoch) FROM paygate.nodes),
     (SELECT n FROM paygate.bulletin)
 """
 # A row that is locked is in use: by its node's commit, or by another who buries it.
@@ -83,8 +84,8 @@ class Nodes:
         rows = await self._pool.run(_BEAT, seat.seat, seat.epoch, self._lease_us)
         if not rows:
             raise Fenced(f"epoch {seat.epoch} is over: another node has taken its work")
-        now_us, live, bulletin = rows[0]
-        return Beat(now_us=now_us, live=frozenset(live), bulletin=bulletin)
+        now_us, live, newest, bulletin = rows[0]
+        return Beat(now_us=now_us, live=frozenset(live), newest=newest, bulletin=bulletin)
 
     async def bury(self, seat: Seat) -> list[int]:
         """End every epoch whose lease ran out, if the own one was steady; those ended."""
