@@ -13,7 +13,11 @@ from paygate_actors.section import Section
 
 
 class Server(Section, frozen=True, kw_only=True):
-    """Where the gateway listens, and what it refuses."""
+    """Where the gateway listens, and what it refuses.
+
+    `workers`: processes that share the port; 0: this one alone serves. `worker_port_base`: the
+    first of them also listens there by itself, the second one port further, and so on.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -22,6 +26,8 @@ class Server(Section, frozen=True, kw_only=True):
     drain_s: float = 10.0
     requests_per_key_per_s: int = 0  # 0: no limit; the sandbox shares its keys
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    workers: int = 0
+    worker_port_base: int | None = None
 
 
 class Database(Section, frozen=True, kw_only=True):
