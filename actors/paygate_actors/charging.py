@@ -50,7 +50,7 @@ def create(
 
     `ctx.routes` must name a provider unless the check blocks; `ctx.route` says why that one.
     """
-    draft = Draft(payment_id, None, ctx.now_us)
+    draft = Draft(payment_id, None, ctx.now_us, epoch=ctx.epoch)
     draft.add(created)
     draft.add(
         e.FraudScored(
@@ -91,6 +91,15 @@ def doubt(draft: Draft, call: Call, reason: UnknownReason) -> None:
     """Record once that the call's outcome is not known."""
     if call.state == "open" and not call.in_doubt:
         draft.add(e.CallInDoubt(key=call.key, reason=reason))
+
+
+def take_up(draft: Draft, call: Call) -> None:
+    """Follow the call from here on: who did so is gone, and nobody knows whether it has left.
+
+    Of a node that died it is recorded once more: by that, one of those who are left takes it.
+    """
+    if call.state == "open" and (not call.in_doubt or call.epoch != draft.epoch):
+        draft.add(e.CallInDoubt(key=call.key, reason="restarted"))
 
 
 def announce(draft: Draft, ctx: Context) -> None:

@@ -244,7 +244,7 @@ async def _fold(store: Store, payment_id: str) -> Payment | None:
     payment: Payment | None = None
     for event in await store.read_stream(payment_id):
         recorded = e.decode(event.kind, event.body)
-        payment = evolve(payment, recorded, id=payment_id, at_us=event.at_us)
+        payment = evolve(payment, recorded, id=payment_id, at_us=event.at_us, epoch=event.epoch)
     return payment
 
 

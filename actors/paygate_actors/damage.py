@@ -103,7 +103,7 @@ def fold(payment_id: str, events: Sequence[Event]) -> Payment | None:
     payment: Payment | None = None
     for event in events:
         recorded = e.decode(event.kind, event.body)
-        payment = evolve(payment, recorded, id=payment_id, at_us=event.at_us)
+        payment = evolve(payment, recorded, id=payment_id, at_us=event.at_us, epoch=event.epoch)
     return payment
 
 

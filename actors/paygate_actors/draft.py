@@ -26,7 +26,7 @@ class Context(Struct, frozen=True, kw_only=True):
 
     `review_us`: how long funds are held for a person. `key_life_us`: how long an idempotency key
     binds after its operation is over. `in_doubt_flag_us`: when a person is called. `two_steps`:
-    the providers where a charge is prepared before it is confirmed.
+    the providers where a charge is prepared before it is confirmed. `epoch`: the node's.
     `route`: with a new payment, why `routes` are what they are. `soft_retries`: how many soft
     declines of this payment's card may still be tried elsewhere today.
     """
@@ -37,6 +37,7 @@ class Context(Struct, frozen=True, kw_only=True):
     key_life_us: int = 0
     in_doubt_flag_us: int = 0
     two_steps: frozenset[str] = frozenset()
+    epoch: int = 0
     route: Route | None = None
     soft_retries: int = 0
 
@@ -50,16 +51,22 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Draft:
-    """Events decided upon at `at_us`, and the payment after them; `before`: None for a creation."""
+    """Events decided upon at `at_us`, and the payment after them; `before`: None for a creation.
 
-    __slots__ = ("_id", "_payment", "at_us", "before", "events")
+    `epoch` is that of the node which decides.
+    """
 
-    def __init__(self, payment_id: str, before: Payment | None, at_us: int) -> None:
+    __slots__ = ("_id", "_payment", "at_us", "before", "epoch", "events")
+
+    def __init__(
+        self, payment_id: str, before: Payment | None, at_us: int, *, epoch: int = 0
+    ) -> None:
         self.before = before
         self.events: list[e.PaymentEvent] = []
         self._payment = before
         self._id = payment_id
         self.at_us = at_us
+        self.epoch = epoch
 
     @property
     def payment(self) -> Payment:
@@ -69,7 +76,9 @@ class Draft:
 
     def add(self, event: e.PaymentEvent) -> None:
         """Decide that this happened."""
-        self._payment = evolve(self._payment, event, id=self._id, at_us=self.at_us)
+        self._payment = evolve(
+            self._payment, event, id=self._id, at_us=self.at_us, epoch=self.epoch
+        )
         self.events.append(event)
 
     def move(

@@ -26,13 +26,23 @@ from paygate_actors.states import FINAL, after
 CONCERNS_MAX: Final = 16
 
 
-def evolve(payment: Payment | None, event: e.PaymentEvent, *, id: str, at_us: int) -> Payment:  # noqa: A002
-    """The payment after the event. The first event of a stream is `PaymentCreated`."""
+def evolve(
+    payment: Payment | None,
+    event: e.PaymentEvent,
+    *,
+    id: str,  # noqa: A002
+    at_us: int,
+    epoch: int = 0,
+) -> Payment:
+    """The payment after the event, which a node recorded in its epoch.
+
+    The first event of a stream is `PaymentCreated`.
+    """
     if payment is None:
         if not isinstance(event, e.PaymentCreated):
             raise TypeError(f"{id} does not begin with its creation")
         return _created(event, id, at_us)
-    changed = _apply(payment, event, at_us)
+    changed = _apply(payment, event, at_us, epoch)
     return msgspec.structs.replace(changed, updated_at_us=at_us, seq=payment.seq + 1)
 
 
@@ -57,7 +67,7 @@ def _created(event: e.PaymentCreated, id: str, at_us: int) -> Payment:  # noqa: 
     )
 
 
-def _apply(payment: Payment, event: e.PaymentEvent, at_us: int) -> Payment:
+def _apply(payment: Payment, event: e.PaymentEvent, at_us: int, epoch: int) -> Payment:
     replace = msgspec.structs.replace
     match event:
         case e.PaymentCreated():
@@ -73,7 +83,7 @@ def _apply(payment: Payment, event: e.PaymentEvent, at_us: int) -> Payment:
             | e.CallApproved()
             | e.CallDeclined()
         ):
-            return _apply_call(payment, event, at_us)
+            return _apply_call(payment, event, at_us, epoch)
         case e.CredentialNoted():
             return replace(
                 payment,
@@ -108,14 +118,16 @@ def _apply_call(
     | e.CallApproved
     | e.CallDeclined,
     at_us: int,
+    epoch: int,
 ) -> Payment:
+    # Intents and doubts say who follows the call from here on; answers may come by anybody.
     match event:
         case e.CallStarted():
-            return _call_started(payment, event, at_us)
+            return _call_started(payment, event, at_us, epoch)
         case e.CallPrepared():
-            return _call_prepared(payment, event, at_us)
+            return _call_prepared(payment, event, at_us, epoch)
         case e.CallInDoubt():
-            return _with_call(payment, event.key, in_doubt=True)
+            return _with_call(payment, event.key, in_doubt=True, epoch=epoch)
         case e.CallPending():
             return _with_call(
                 payment,
@@ -146,7 +158,7 @@ def _apply_call(
             assert_never(event)
 
 
-def _call_started(payment: Payment, event: e.CallStarted, at_us: int) -> Payment:
+def _call_started(payment: Payment, event: e.CallStarted, at_us: int, epoch: int) -> Payment:
     call = Call(
         key=event.key,
         transaction_id=event.transaction_id,
@@ -156,6 +168,7 @@ def _call_started(payment: Payment, event: e.CallStarted, at_us: int) -> Payment
         target=event.target,
         started_at_us=at_us,
         prepares=event.prepares,
+        epoch=epoch,
     )
     replace = msgspec.structs.replace
     if not call.charges:
@@ -176,7 +189,7 @@ def _call_started(payment: Payment, event: e.CallStarted, at_us: int) -> Payment
     )
 
 
-def _call_prepared(payment: Payment, event: e.CallPrepared, at_us: int) -> Payment:
+def _call_prepared(payment: Payment, event: e.CallPrepared, at_us: int, epoch: int) -> Payment:
     changed = _with_call(
         payment,
         event.key,
@@ -184,6 +197,7 @@ def _call_prepared(payment: Payment, event: e.CallPrepared, at_us: int) -> Payme
         provider_txn_id=event.provider_txn_id,
         prepared_id=event.provider_txn_id,
         prepared_at_us=at_us,
+        epoch=epoch,
     )
     return msgspec.structs.replace(changed, provider_txn_id=event.provider_txn_id)
 

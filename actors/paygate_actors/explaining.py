@@ -49,7 +49,7 @@ def explain(
     history = [(event, e.decode(event.kind, event.body)) for event in stream]
     payment: Payment | None = None
     for event, recorded in history:
-        payment = evolve(payment, recorded, id=event.stream, at_us=event.at_us)
+        payment = evolve(payment, recorded, id=event.stream, at_us=event.at_us, epoch=event.epoch)
     assert payment is not None, "a payment begins with an event"
     live = {call.key: call for call in calls}
     current = tuple(live.get(call.key, call) for call in open_calls(payment))

@@ -72,6 +72,31 @@ class Alarm(Protocol):
         ...
 
 
+class Nodes(Protocol):
+    """Which nodes there are: the own epoch, and whose calls are followed by somebody else."""
+
+    @property
+    def epoch(self) -> int:
+        """The own epoch; 0 where there is one node alone."""
+        ...
+
+    def lives(self, epoch: int) -> bool:
+        """Whether the epoch is not over: only what is over may be taken up by others."""
+        ...
+
+
+class Alone:
+    """The only node there is."""
+
+    __slots__ = ()
+
+    epoch = 0
+
+    def lives(self, epoch: int) -> bool:
+        """Whether it is the own one."""
+        return epoch == 0
+
+
 class House:
     """What all payments share. `counts` is read by the metrics page; nothing decides by it."""
 
@@ -83,6 +108,7 @@ class House:
         "counts",
         "in_doubt",
         "limits",
+        "nodes",
         "notices",
         "providers",
         "system",
@@ -98,6 +124,7 @@ class House:
         alarm: Alarm,
         again: Callable[[tuple[str, Any]], None],
         notices: Notices | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         self.system = system
         self.limits = limits
@@ -108,6 +135,7 @@ class House:
         self.again = again
         """Send a payment a message by its id: (id, message). For timers."""
         self.notices = notices or Notices()
+        self.nodes: Nodes = nodes or Alone()
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.in_doubt: dict[str, tuple[str, int, int]] = {}
         """What is in doubt now: call key -> (currency, minor units, since when)."""
@@ -127,6 +155,10 @@ class House:
                     counts["transaction", event.type, event.origin] += 1
                 case _:
                     pass
+
+    def elsewhere(self, call: Call) -> bool:
+        """Whether another node follows the call, and lives: then it is nobody else's to send."""
+        return call.epoch != self.nodes.epoch and self.nodes.lives(call.epoch)
 
     def look_up(self, provider: str, job: LookUp) -> None:
         """Have the provider asked when it is this one's turn; the answer comes to the payment."""
@@ -161,6 +193,7 @@ class House:
             review_us=self.limits.review_us,
             key_life_us=self.limits.key_life_us,
             in_doubt_flag_us=self.limits.in_doubt_flag_us,
+            epoch=self.nodes.epoch,
             route=route,
             soft_retries=0 if payment is None else self.providers.soft_retries(payment),
             two_steps=frozenset(filter(self._takes_two_steps, routes)),

@@ -192,10 +192,15 @@ class PaymentActor(PaymentAtDesk):
     @handles(Pursue)
     def on_pursue(self, message: Pursue) -> object:
         """Ask about a call, send it again, or give it up."""
-        due = None if self._pursuer is None else self._pursuer.due(self._known(), message.key)
-        if due is None or due == "under_way":
+        if self._pursuer is None:
             return None
         draft, ctx = self._draft()
+        if draft.events:
+            # The node that followed it is gone: that this one does is on record first.
+            return self._commit(draft, Cause(who="system", what="pursue"))
+        due = self._pursuer.due(self._known(), message.key)
+        if due == "under_way":
+            return None
         call = draft.payment.call(message.key)
         assert call is not None, "what is pursued is a call of the payment"
         if due == "give_up":

@@ -11,13 +11,14 @@ import msgspec
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
-from paygate_actors.charging import doubt
+from paygate_actors.charging import take_up
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.evolving import evolve
 from paygate_actors.house import House
 from paygate_actors.merchant_events import tells
 from paygate_actors.messages import PaymentView, Refusal, TransactionReply
-from paygate_actors.payment_messages import Look
+from paygate_actors.payment_messages import Confirm, Create, Look
+from paygate_actors.pool import Answered
 from paygate_actors.projection import Cause, look_at_us, unit
 from paygate_actors.pursuer import Pursuer
 from paygate_actors.record import Payment
@@ -39,6 +40,10 @@ class PaymentCore(Entity):
 
     __slots__ = ("_house", "_pursuer", "_told", "_waiters", "payment")
 
+    # Each of these records what it decides, or comes again. What another node has recorded since
+    # can only have settled more, and then there is nothing to decide.
+    optimistic = frozenset({Answered, Confirm, Create, Look})
+
     payment: Payment | None
 
     def __init__(self, system: ActorSystem, key: str, *, house: House) -> None:
@@ -55,7 +60,9 @@ class PaymentCore(Entity):
         """Fold a recorded event in."""
         recorded = e.decode(event.kind, event.body)
         before = self.payment
-        self.payment = evolve(before, recorded, id=event.stream, at_us=event.at_us)
+        self.payment = evolve(
+            before, recorded, id=event.stream, at_us=event.at_us, epoch=event.epoch
+        )
         self._told += tells(recorded, self.payment, before) is not None
 
     def forget(self) -> None:
@@ -70,6 +77,19 @@ class PaymentCore(Entity):
         """Take up what is open, behind the messages that wait already."""
         if self.payment is not None and unresolved(self.payment):
             self._house.again((self.key, Look()))
+        if self.payment is not None and self._house.nodes.epoch:
+            # Its deadlines were watched by the node that recorded them; it may be gone.
+            self._set_alarm(None)
+
+    def on_caught_up(self) -> None:
+        """Go on from where another node has brought it."""
+        payment = self._known()
+        if self._pursuer is not None or unresolved(payment):
+            self._follow(payment, ())
+        self._tell_arrivals(None)
+        self._set_alarm(None)
+        if self._waiters:
+            self._waiters.answer(payment)
 
     def may_sleep(self) -> bool:
         """Nothing is under way and nobody waits."""
@@ -92,12 +112,13 @@ class PaymentCore(Entity):
     def _draft(self) -> tuple[Draft, Context]:
         payment = self._known()
         ctx = self._house.context(payment)
-        draft = Draft(payment.id, payment, ctx.now_us)
-        if self._pursuer is None:
-            # It was read back from the journal: nobody knows whether what is open has left, and
-            # whatever comes first must not be decided as if it had not.
-            for call in unresolved(payment):
-                doubt(draft, call, "restarted")
+        draft = Draft(payment.id, payment, ctx.now_us, epoch=ctx.epoch)
+        for call in unresolved(payment):
+            # It was read back from the journal, or its node is gone: nobody knows whether what is
+            # open has left, and whatever comes first must not be decided as if it had not.
+            gone = self._pursuer is None or call.epoch != ctx.epoch
+            if gone and not self._house.elsewhere(call):
+                take_up(draft, call)
         return draft, ctx
 
     def _conclude(self, draft: Draft, answer: Answer, cause: Cause) -> object:
@@ -137,6 +158,7 @@ class PaymentCore(Entity):
                 extra=documents,
                 done=done,
                 told=told,
+                epoch=draft.epoch,
             ),
             then,
         )

@@ -19,6 +19,7 @@ from paygate_actors.outbox import DELIVERY_KIND, NOTHING, Told
 from paygate_actors.record import Payment, Txn
 from paygate_actors.states import FINAL
 from paygate_actors.sums import unresolved
+from paygate_actors.tallying import tally
 from paygate_actors.views import payment_view, transaction_view
 from paygate_engine.stores.base import (
     AuditEntry,
@@ -126,16 +127,18 @@ def unit(
     extra: tuple[Document, ...] = (),
     done: tuple[Done, ...] = (),
     told: Told = NOTHING,
+    epoch: int = 0,
 ) -> Unit:
     """Everything that the decision changes. `seq` is the number of the newest event before it.
 
-    `told` is what its merchant is told of it, in the same commit.
+    `told` is what its merchant is told of it, in the same commit. `epoch` is that of the node.
     """
     payment = draft.payment
     wake = _wake(draft)
+    moved = None if epoch == 0 else tally(draft.before, payment)
     return Unit(
         events=tuple(
-            Event(stream=payment.id, seq=number, at_us=at_us, kind=kind, body=body)
+            Event(stream=payment.id, seq=number, at_us=at_us, kind=kind, body=body, epoch=epoch)
             for number, (kind, body) in enumerate(map(e.encode, draft.events), start=seq + 1)
         ),
         documents=(*documents(draft.before, payment), *extra, *told.documents),
@@ -144,6 +147,7 @@ def unit(
         done=done,
         posts=told.posts,
         wakes=() if wake is None else (wake,),
+        tallies=() if moved is None else (moved,),
         audit=(
             AuditEntry(
                 at_us=at_us, who=cause.who, what=cause.what, stream=payment.id, why=cause.why

@@ -171,7 +171,9 @@ def _step(proof: Proof, event: Event) -> bool:
     if proof.payment is not None:
         _hold(proof, proof.payment, recorded, name)
     try:
-        folded = evolve(proof.payment, recorded, id=proof.payment_id, at_us=event.at_us)
+        folded = evolve(
+            proof.payment, recorded, id=proof.payment_id, at_us=event.at_us, epoch=event.epoch
+        )
     except (TypeError, IllegalTransition) as error:
         if len(proof.violations) == before:
             proof.break_("fold", f"{name} does not fold: {error}")

@@ -39,6 +39,9 @@ PREPARE_FOR_US: Final = 30 * US_PER_S
 CONFIRM_FOR_US: Final = 120 * US_PER_S
 # The wheel's ticks are coarser than the clock.
 TIMER_EARLY_S: Final = 0.02
+# A call that another node follows is looked at this often: it may have settled, or its node died.
+# Whoever waits for it hears of its end within that time where it was not this node's own.
+ELSEWHERE_S: Final = 10.0
 # A person waits for the answers; a payment has rarely more than one call open.
 ASKED_MAX: Final = 8
 
@@ -79,7 +82,9 @@ class Pursuer:
         for call in open_calls:
             pursuit = self._pursuits.setdefault(call.key, Pursuit())
             self._note_doubt(payment, call)
-            if call.key in fresh and self._wanted(payment, call):
+            if self._house.elsewhere(call):
+                self._set_timer(call, pursuit, ELSEWHERE_S)
+            elif call.key in fresh and self._wanted(payment, call):
                 self._send(payment, call, pursuit)
             elif not pursuit.under_way:
                 self._later(call, pursuit)
@@ -99,7 +104,7 @@ class Pursuer:
         """
         pursuit = self._pursuits.get(message.key)
         call = payment.call(message.key)
-        if pursuit is None or call is None or not call.unresolved:
+        if pursuit is None or call is None or not call.unresolved or self._house.elsewhere(call):
             return False
         now_us = self._house.system.clock.now_us()
         unseen = isinstance(message.outcome, Unknown) and message.outcome.reason == "not_visible"
@@ -123,6 +128,9 @@ class Pursuer:
             return "under_way"
         if self._house.system.clock.monotonic_s() < pursuit.due_s - TIMER_EARLY_S:
             return "under_way"  # an old timer: another one is set
+        if self._house.elsewhere(call):
+            self._set_timer(call, pursuit, ELSEWHERE_S)
+            return "under_way"
         now_us = self._house.system.clock.now_us()
         if call.unprepared and self._gives_up(payment, call, now_us=now_us):
             return "give_up"
@@ -204,6 +212,8 @@ class Pursuer:
         )
 
     def _wanted(self, payment: Payment, call: Call) -> bool:
+        if call.epoch != self._house.nodes.epoch:
+            return False  # only the node that has its intent on record sends it
         # What an operator says has come to an end is asked about, and no more attempted; nor is
         # what somebody wants undone confirmed once more. To undo it is always wanted.
         if is_release(payment, call):

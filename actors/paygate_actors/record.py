@@ -27,7 +27,8 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
 
     `differs`: what it says is not the amount or not the currency that we asked for.
     `declined`: why it was not done, by our code. `prepares`: it takes two steps; `prepared_id` is
-    the object that the second one confirms.
+    the object that the second one confirms. `epoch`: the node that last took it up, by which alone
+    it is sent; 0 where there is one node.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
     prepares: bool = False
     prepared_id: str | None = None
     prepared_at_us: int | None = None
+    epoch: int = 0
 
     @property
     def unresolved(self) -> bool:

@@ -4,14 +4,29 @@ An entity decides, hands a `Unit` to `persist`, and moves its state only when th
 record first, reply after, act on the world last. Its mailbox waits meanwhile, so no message ever
 sees a state that may not become true. Restart, recovery and waking up are one path: forget
 everything, replay the stream.
+
+Where several nodes write to one store, an entity of another node may have recorded more meanwhile.
+What is decided on such a state conflicts, is brought up to date and decided again; and since not
+everything that is decided is recorded, most messages are handled only after a look at what is new.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from paygate_engine.errors import Conflicted, Overloaded, StoreFailed, StoreFull
 from paygate_engine.light import LightActor
-from paygate_engine.marks import CLOSING, ENDED, HELD, HOLDING, LATER, NOTHING, OPEN, Ask, Mark
+from paygate_engine.marks import (
+    CLOSING,
+    ENDED,
+    HELD,
+    HOLDING,
+    LATER,
+    NOTHING,
+    OPEN,
+    Ask,
+    Mark,
+    Stop,
+)
 from paygate_engine.stores.base import Conflict, Event, Unit
 
 if TYPE_CHECKING:
@@ -22,11 +37,13 @@ if TYPE_CHECKING:
 CONFLICTS_MAX: Final = 3
 
 # What `box_phase` says: made and nothing recorded yet; being read from the journal; in order;
-# failed while a unit is under way, to be read back as soon as that is known.
+# failed while a unit is under way, to be read back as soon as that is known; in order, and being
+# read on from where it is.
 NEW: Final = 0
 LOADING: Final = 1
 LOADED: Final = 2
 DOOMED: Final = 3
+BEHIND: Final = 4
 
 Outcome = Conflict | Exception | None
 
@@ -53,7 +70,11 @@ class Entity(LightActor):
     `__slots__` for their state and implement `replay`, `forget` and handlers.
     """
 
-    __slots__ = ("box_conflicts", "box_phase", "box_seq", "box_then", "seq")
+    __slots__ = ("box_conflicts", "box_fresh", "box_phase", "box_seq", "box_then", "seq")
+
+    optimistic: ClassVar[frozenset[type]] = frozenset()
+    """Messages that may be handled though another node has recorded more: what they decide is
+    recorded, and so conflicts, or does no harm. All others are handled on the newest state."""
 
     box_then: Callable[[], None] | None
 
@@ -66,6 +87,7 @@ class Entity(LightActor):
         self.box_seq = 0
         self.box_conflicts = 0
         self.box_phase = NEW
+        self.box_fresh = False
 
     # ------------------------------------------------------------------ for subclasses
 
@@ -79,6 +101,9 @@ class Entity(LightActor):
 
     def on_loaded(self) -> None:
         """Run after the stream was replayed: effects whose outcome is not known are asked about."""
+
+    def on_caught_up(self) -> None:
+        """Run after events that another node recorded were folded in, one or more."""
 
     def may_sleep(self) -> bool:
         """Whether nothing is open: it may be stopped and read back when a message comes."""
@@ -108,6 +133,7 @@ class Entity(LightActor):
             at_us=self.system.clock.now_us(),
             kind=kind,
             body=body,
+            epoch=self.parent.epoch,
         )
         asker = self.asker()
 
@@ -125,7 +151,7 @@ class Entity(LightActor):
         The mailbox waits until the commit is known. The handler does nothing more after this
         call and returns LATER. `seq` is moved before `then` runs. `then` may persist again.
 
-        * A `Conflict`: the state is read back and the message in hand is handled again.
+        * A `Conflict`: what is new is read and the message in hand is handled again.
         * No room, or too much waiting: the asker gets `StoreFull` or `Overloaded`; nothing moved.
         * The journal failed: the asker gets `StoreFailed` and the entity ends.
 
@@ -188,13 +214,32 @@ class Entity(LightActor):
             self.replay(event)
             self.seq = event.seq
         self.box_phase = LOADED if events else NEW
+        self.box_fresh = bool(self.box_queue)
         if events:
             self.on_loaded()
         if self.box_then is None:
             self._go_on()
 
+    def box_caught_up(self, events: Sequence[Event]) -> None:
+        """Fold in what others recorded and go on. Raises what `replay` or `on_caught_up` raise."""
+        for event in events:
+            self.replay(event)
+            self.seq = event.seq
+        self.box_phase = LOADED
+        # For the message that is next, whichever it is; the one behind it comes later.
+        self.box_fresh = bool(self.box_queue)
+        if events:
+            self.on_caught_up()
+        if self.box_then is None:
+            self._go_on()
+
     def box_deliver(self) -> bool:
         """Handle the message in hand; tell the region when nothing is left."""
+        if self.parent.epoch and self._may_be_behind():
+            self.box_hold()
+            self.parent.catch_up(self)
+            return False
+        self.box_fresh = False
         more = super().box_deliver()
         if self.box_message is NOTHING:
             self.parent.drained(self)
@@ -229,11 +274,27 @@ class Entity(LightActor):
             self._refuse(Conflicted(conflict))
             if self.box_state != ENDED:
                 self.box_message = HELD
-                self.parent.load(self)
+                self._read_on()
         else:
             if not isinstance(self.box_message, Mark):
                 self.box_again()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self.box_phase == NEW:
             self.parent.load(self)
+        else:
+            self.parent.catch_up(self)
+
+    def _may_be_behind(self) -> bool:
+        """Whether the message in hand wants a newer look than the state has had."""
+        if self.box_fresh or self.box_state != OPEN or self.box_phase != LOADED:
+            return False
+        message: object = self.box_message
+        if type(message) is Ask:
+            message = message.message
+        kind = type(message)
+        return kind is not Stop and kind not in self.optimistic
 
     def _refuse(self, error: Exception) -> None:
         """Nothing was recorded: tell the sender. What was never recorded at all does not stay."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from paygate_engine.entity import DOOMED, LOADED, LOADING, NEW, Entity, Recorder
+from paygate_engine.entity import BEHIND, DOOMED, LOADED, LOADING, NEW, Entity, Recorder
 from paygate_engine.errors import Corrupt, NotFound, Overloaded, Parked, StoreFailed
 from paygate_engine.future import LoopFuture
 from paygate_engine.marks import ENDED, NOTHING
@@ -33,6 +33,8 @@ RESTARTS_MAX: Final = 3
 WITHIN_S: Final = 60.0
 # Parked ids remembered; past it the oldest is let go (and would be parked again).
 PARKED_MAX: Final = 10_000
+# What cannot be read just now is read again after this long; whoever waits has an own deadline.
+REREAD_S: Final = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +43,9 @@ class Region(Generic[E]):
     """All entities of one kind. `make(id)` returns a new one, not started.
 
     Ids that do not begin with `prefix` are not found without a look at the journal. `on_parked`
-    hears of each entity that is given up. To be used on the loop's thread only.
+    hears of each entity that is given up. `epoch` is that of this node, 0 where it is alone: then
+    nobody else records, and no look is taken for what others did. To be used on the loop's thread
+    only.
     """
 
     def __init__(
@@ -55,9 +59,11 @@ class Region(Generic[E]):
         waiting_max: int = WAITING_MAX,
         linger_max: int = LINGER_MAX,
         on_parked: Callable[[str, BaseException], None] | None = None,
+        epoch: int = 0,
     ) -> None:
         self.system = system
         self.recorder = recorder
+        self.epoch = epoch
         self._make = make
         self._prefix = prefix
         self._load_concurrency = load_concurrency
@@ -123,7 +129,13 @@ class Region(Generic[E]):
     def active(self, id: str) -> E | None:  # noqa: A002
         """The entity of that id if it is in memory and loaded."""
         entity = self._mine(id)
-        return entity if entity is not None and entity.box_phase in (NEW, LOADED) else None
+        ready = (NEW, LOADED, BEHIND)
+        return entity if entity is not None and entity.box_phase in ready else None
+
+    def live(self) -> list[E]:
+        """All entities in memory, loading ones included."""
+        cells: Any = self.system.cells.values()
+        return [cell for cell in cells if cell.parent is self]
 
     def is_parked(self, id: str) -> bool:  # noqa: A002
         """Whether the id waits for a person."""
@@ -151,6 +163,14 @@ class Region(Generic[E]):
     def load(self, entity: Entity) -> None:
         """Read the entity's state back; its mailbox is held and goes on when that is done."""
         entity.box_phase = LOADING if entity.seq or entity.box_phase != NEW else NEW
+        self._read(entity)
+
+    def catch_up(self, entity: Entity) -> None:
+        """Read what others recorded behind its state; its mailbox is held, and goes on then."""
+        entity.box_phase = BEHIND
+        self._read(entity)
+
+    def _read(self, entity: Entity) -> None:
         if self._loads < self._load_concurrency:
             self._loads += 1
             self.system.spawn_task(self._load_all(entity))
@@ -226,22 +246,33 @@ class Region(Generic[E]):
             self._loads -= 1
 
     async def _load_one(self, entity: Entity) -> None:
+        after_seq = entity.seq if entity.box_phase == BEHIND else 0
         try:
-            events = await self.recorder.read_stream(entity.stream)
+            events = await self.recorder.read_stream(entity.stream, after_seq=after_seq)
         except StoreFailed as error:
             entity.box_end(error, "refused")
+        except Overloaded:
+            self.system.after(REREAD_S, self._read_again, entity)
         except Exception as error:  # noqa: BLE001 - whatever it is, it cannot be read
             self._park(entity, error)
         else:
             if entity.box_state != ENDED:
                 self._loaded(entity, events)
 
+    def _read_again(self, entity: Entity) -> None:
+        if entity.box_state != ENDED:
+            self._read(entity)
+
     def _loaded(self, entity: Entity, events: list[Event]) -> None:
-        if not events and entity.box_phase != NEW:
+        behind = entity.box_phase == BEHIND
+        if not events and not behind and entity.box_phase != NEW:
             entity.box_end(NotFound(entity.key), "not_found")
             return
         try:
-            entity.box_loaded(events)
+            if behind:
+                entity.box_caught_up(events)
+            else:
+                entity.box_loaded(events)
         except Exception as error:  # noqa: BLE001 - counted like the failure of a handler
             self.child_failed(entity, error, None)
 

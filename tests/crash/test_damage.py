@@ -323,7 +323,7 @@ async def test_a_charge_in_doubt_whose_card_is_damaged_is_not_taken_for_failed(t
         payment_id = await rig.pay()
         await rig.until(lambda: bool(rig.bank.of("charge")))
         await rig.crash()
-        cards = rig.store._documents["card"]  # pyright: ignore[reportPrivateUsage]  # no disk to spoil
+        cards = rig.store.tables.documents["card"]
         cards.update({token: replace(card, sound=False) for token, card in cards.items()})
         await rig.start()
 

@@ -86,7 +86,7 @@ class Ledger:
     def _fold(self, event: Event) -> None:
         recorded = e.decode(event.kind, event.body)
         before = self.payments.get(event.stream)
-        after = evolve(before, recorded, id=event.stream, at_us=event.at_us)
+        after = evolve(before, recorded, id=event.stream, at_us=event.at_us, epoch=event.epoch)
         self.payments[event.stream] = after
         self.events += 1
         self.newest = event.stream

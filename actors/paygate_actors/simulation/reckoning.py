@@ -46,7 +46,7 @@ async def check_store(store: MemoryStore, ledger: Ledger) -> None:
         folded: Payment | None = None
         for event in await store.read_stream(payment_id):
             recorded = e.decode(event.kind, event.body)
-            folded = evolve(folded, recorded, id=payment_id, at_us=event.at_us)
+            folded = evolve(folded, recorded, id=payment_id, at_us=event.at_us, epoch=event.epoch)
         document = await store.read_document(PAYMENT, payment_id)
         if folded != known or document is None or read_payment(document) != payment_view(known):
             raise Violation("the events fold to the projection", payment_id, subject=payment_id)

@@ -1,10 +1,10 @@
 """Rules that every store keeps in the same way, so that its peers cannot differ in them.
 
 Which unit of a group is left out, how long a page may be, and which facets a document has. How
-rows are found is the store's business: it hands in a `Taken`.
+rows are found is the store's business: it hands in a `Taken`, and a shared one its tallies.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from paygate_engine.errors import Corrupt
@@ -19,6 +19,9 @@ from paygate_engine.stores.base import (
     Query,
     Unit,
 )
+
+# A stream's limit and what is used of it, as a store has them; (0, 0) where there is no row.
+Tallied = Callable[[str], tuple[int, int]]
 
 
 class Taken(Protocol):
@@ -40,13 +43,19 @@ class Taken(Protocol):
 class _Reserved:
     """What the accepted units of a group take, on top of what the store holds."""
 
-    __slots__ = ("_below", "claims", "events", "items")
+    __slots__ = ("_below", "_tallied", "claims", "events", "items", "tallies")
 
-    def __init__(self, below: Taken) -> None:
+    def __init__(self, below: Taken, tallied: Tallied | None) -> None:
         self._below = below
+        self._tallied = tallied
         self.events: set[tuple[str, int]] = set()
         self.claims: dict[str, str] = {}
         self.items: set[tuple[str, str]] = set()
+        self.tallies: dict[str, tuple[int, int]] = {}
+
+    def above(self) -> "_Reserved":
+        """A place for what one more unit takes, on top of this."""
+        return _Reserved(self, None if self._tallied is None else self.tally)
 
     def has_event(self, stream: str, seq: int) -> bool:
         return (stream, seq) in self.events or self._below.has_event(stream, seq)
@@ -57,26 +66,68 @@ class _Reserved:
     def has_item(self, queue: str, id: str) -> bool:  # noqa: A002 - the protocol's name
         return (queue, id) in self.items or self._below.has_item(queue, id)
 
+    def tally(self, stream: str) -> tuple[int, int]:
+        found = self.tallies.get(stream)
+        if found is None and self._tallied is not None:
+            found = self._tallied(stream)
+        return found or (0, 0)
+
+    def broken_tally(self, unit: Unit) -> str | None:
+        """The first stream whose rule the unit's moves would break; notes them down otherwise."""
+        if self._tallied is None:
+            return None
+        for stream, move in tally_moves((unit,)).items():
+            moved = add(self.tally(stream), move)
+            if not may_stand(moved):
+                return stream
+            self.tallies[stream] = moved
+        return None
+
     def merge(self, other: "_Reserved") -> None:
         self.events |= other.events
         self.claims |= other.claims
         self.items |= other.items
+        self.tallies |= other.tallies
 
 
-def find_conflicts(units: Sequence[Unit], taken: Taken) -> list[Conflict | None]:
+def find_conflicts(
+    units: Sequence[Unit], taken: Taken, *, tallied: Tallied | None = None
+) -> list[Conflict | None]:
     """What stands in the way of each unit, taken one after the other; None: nothing.
 
     A unit with a conflict is left out whole: what it would have taken is free for those behind it.
+    Tallies count where the store keeps them (`tallied`). A group is seen by others all at once, so
+    its sums decide: only where those break a rule the units are looked at one by one.
     """
-    group = _Reserved(taken)
-    answers: list[Conflict | None] = []
+    answers = _one_by_one(units, _Reserved(taken, None))
+    if tallied is None:
+        return answers
+    accepted = (unit for unit, answer in zip(units, answers, strict=True) if answer is None)
+    moves = tally_moves(accepted)
+    if all(may_stand(add(tallied(stream), move)) for stream, move in moves.items()):
+        return answers
+    return _one_by_one(units, _Reserved(taken, tallied))
+
+
+def tally_moves(units: Iterable[Unit]) -> dict[str, tuple[int, int]]:
+    """By how much the units move each stream's limit and what is used of it, in all."""
+    moves: dict[str, tuple[int, int]] = {}
     for unit in units:
-        own = _Reserved(group)
-        conflict = _reserve(unit, own)
-        if conflict is None:
-            group.merge(own)
-        answers.append(conflict)
-    return answers
+        for tally in unit.tallies:
+            before = moves.get(tally.stream, (0, 0))
+            moves[tally.stream] = add(before, (tally.limit, tally.used))
+    return moves
+
+
+def add(tally: tuple[int, int], move: tuple[int, int]) -> tuple[int, int]:
+    """A tally (limit, used) behind a move."""
+    return tally[0] + move[0], tally[1] + move[1]
+
+
+def may_stand(tally: tuple[int, int]) -> bool:
+    """Whether a tally (limit, used) keeps its rule: never more used than the limit, nor below 0."""
+    limit, used = tally
+    return 0 <= used <= limit
 
 
 def may_take(claim: Claim, holder: str | None) -> bool:
@@ -138,6 +189,17 @@ def whole(found: Iterable[tuple[Event, bool]], stream: str, *, after_seq: int = 
     return events
 
 
+def _one_by_one(units: Sequence[Unit], group: _Reserved) -> list[Conflict | None]:
+    answers: list[Conflict | None] = []
+    for unit in units:
+        own = group.above()
+        conflict = _reserve(unit, own)
+        if conflict is None:
+            group.merge(own)
+        answers.append(conflict)
+    return answers
+
+
 def _reserve(unit: Unit, own: _Reserved) -> Conflict | None:
     """Note down in `own` what the unit takes, up to the first thing that is taken already."""
     for event in unit.events:
@@ -152,4 +214,5 @@ def _reserve(unit: Unit, own: _Reserved) -> Conflict | None:
         if own.has_item(item.queue, item.id):
             return Conflict(what="item", name=f"{item.queue}/{item.id}")
         own.items.add((item.queue, item.id))
-    return None
+    broken = own.broken_tally(unit)
+    return None if broken is None else Conflict(what="tally", name=broken)
