@@ -10,6 +10,7 @@ from typing import Literal
 
 from paygate_actors.routing_config import Routing
 from paygate_actors.section import Section
+from paygate_engine.stores.shared import LEASE_S
 
 
 class Server(Section, frozen=True, kw_only=True):
@@ -39,6 +40,9 @@ class Database(Section, frozen=True, kw_only=True):
 
     url: str | None = None
     node: str = ""
+    lease_s: float = LEASE_S  # a node that is not heard of for so long may be taken for dead
+    connections: int = 4  # to read over; two more write and listen
+    statements: int = 0  # that each connection keeps prepared; behind a pooler: 0
 
 
 class Sandbox(Section, frozen=True, kw_only=True):

@@ -48,6 +48,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "server.requests_per_key_per_s": (0, _MILLION),
     "server.workers": (0, WORKERS_MAX),
     "server.worker_port_base": (1, _PORT_MAX - WORKERS_MAX),
+    # Shorter than this, a node that is merely busy is taken for dead; longer, and whoever waits for
+    # what a dead one had open gives up first.
+    "database.lease_s": (2, 120),
+    "database.connections": (1, 64),
+    "database.statements": (0, 10_000),
     "sandbox.port": (0, _PORT_MAX),
     "sandbox.latency_ms": (0, 60_000),
     "sandbox.find_lag_ms": (0, 600_000),

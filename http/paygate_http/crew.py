@@ -134,8 +134,11 @@ class Crew:
             await asyncio.gather(up, return_exceptions=True)
 
     async def all_ended(self) -> None:
-        """Return when there is nobody left, and nobody will be started again."""
-        await asyncio.gather(*self._keeping)
+        """Return when there is nobody left, and nobody will be started again.
+
+        Whoever stops waiting ends nobody by it.
+        """
+        await asyncio.wait(self._keeping)
 
     def hang_up(self) -> None:
         """Pass a SIGHUP on to those who serve; one that starts reads everything anew anyway."""

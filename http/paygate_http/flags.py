@@ -230,7 +230,26 @@ class ProveFlags:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RoutingReplayFlags:
+class MigrateFlags(DatabaseFlags):
+    """Which database is brought up."""
+
+    config: Annotated[Path | None, flag("--config", "A TOML file.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class AuditFlags(DatabaseFlags):
+    """Whose chain is walked, and what it is held against."""
+
+    data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")
+    config: Annotated[
+        Path | None, flag("--config", "TOML file with the vault's keys, for published ends.")
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RoutingReplayFlags(DatabaseFlags):
     """Which rules are tried, over which payments."""
 
     rules: Annotated[
@@ -248,13 +267,14 @@ class RoutingReplayFlags:
 
     def settings(self) -> Iterator[Setting]:
         """Yield what was said about the configuration."""
+        yield from super().settings()
         if self.sandbox is not None:
             yield Setting(path=_KEYS["--sandbox"], value=self.sandbox, origin="--sandbox")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DoctorFlags:
+class DoctorFlags(DatabaseFlags):
     """What is looked at. A key is read from a file: others can read a command line."""
 
     data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data")

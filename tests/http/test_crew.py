@@ -105,6 +105,20 @@ async def test_who_never_came_up_is_not_tried_again_and_says_why():
         assert await made.come_up() == 2
 
 
+async def test_who_stops_waiting_for_the_end_ends_nobody_by_it():
+    only = member(GOOD)
+    async with crew(only) as made:
+        await made.come_up()
+        waiting = asyncio.create_task(made.all_ended())
+        await asyncio.sleep(0)  # it waits now
+
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        assert await made.let_go(PATIENCE_S)
+        assert only.code == 0
+
+
 async def test_a_command_that_is_not_there_is_an_error_of_the_start(tmp_path: Path):
     async with crew(Member("nobody", (str(tmp_path / "nobody"),))) as made:
         with pytest.raises(FileNotFoundError):
