@@ -35,6 +35,7 @@ _END_S: Final = 15.0
 # The sandbox writes its books as it goes.
 _SANDBOX_END_S: Final = 5.0
 _PROGRAM: Final = (sys.executable, "-m", "paygate_http")
+_SANDBOX: Final = "sandbox"
 # Workers are told otherwise than we were: the port is chosen, and the URL, which is secret, goes by
 # the environment, where other users cannot read it.
 _OURS: Final = frozenset({"--port", "--database"})
@@ -56,7 +57,14 @@ async def _run(flags: ServeFlags, config: Config) -> Exit:
         for each in crews:
             each.kill()
 
-    ending = Ending(asyncio.get_running_loop(), hurry=kill)
+    def hang_up() -> None:
+        # A sandbox has nothing to read again: a SIGHUP would end it.
+        for each in crews:
+            each.hang_up(but=_SANDBOX)
+
+    loop = asyncio.get_running_loop()
+    ending = Ending(loop, hurry=kill)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     server = config.server
     patience_s = server.drain_s + _END_S
     async with AsyncExitStack() as stack:
@@ -64,7 +72,7 @@ async def _run(flags: ServeFlags, config: Config) -> Exit:
         url = url_at(held, tls=tls_context(server.tls_cert, server.tls_key))
         if config.sandbox.enabled and config.sandbox.url is None:
             prepare_folder(Path(config.data_dir))
-            sandbox = Member("sandbox", _sandbox_command(config, config.sandbox.port))
+            sandbox = Member(_SANDBOX, _sandbox_command(config, config.sandbox.port))
             crews.append(Crew([sandbox]))
             stack.push_async_callback(crews[-1].let_go, _SANDBOX_END_S)
             if (code := await _came_up(crews[-1], ending)) is not None:
@@ -82,7 +90,6 @@ async def _run(flags: ServeFlags, config: Config) -> Exit:
         if (code := await _came_up(workers, ending)) is not None:
             return code
         announce(f"paygate: listening on {url}")
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, workers.hang_up)
         await _first(ending.wait(), workers.all_ended())
         _log.info("draining", within_s=server.drain_s)
         drained = await workers.let_go(patience_s)

@@ -140,10 +140,10 @@ class Crew:
         """
         await asyncio.wait(self._keeping)
 
-    def hang_up(self) -> None:
-        """Pass a SIGHUP on to those who serve; one that starts reads everything anew anyway."""
+    def hang_up(self, *, but: str = "") -> None:
+        """Pass a SIGHUP on to those who serve, but for one; who starts reads everything anew."""
         for each in self._members:
-            if each.serves.is_set():
+            if each.serves.is_set() and each.name != but:
                 each.signal(signal.SIGHUP)
 
     def kill(self) -> None:

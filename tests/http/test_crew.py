@@ -146,14 +146,17 @@ async def test_who_is_let_go_while_it_waits_to_be_started_again_stays_away():
         assert is_gone(failing.pid)
 
 
-async def test_a_hang_up_is_passed_on(tmp_path: Path):
+async def test_a_hang_up_is_passed_on_to_those_who_serve_but_for_one(tmp_path: Path):
     heard = tmp_path / "heard"
-    async with crew(member(HUNG_UP, str(heard))) as made:
+    deaf = member(GOOD, name="deaf")  # a SIGHUP would end it
+    async with crew(member(HUNG_UP, str(heard)), deaf) as made:
         await made.come_up()
 
-        made.hang_up()
+        made.hang_up(but="deaf")
 
         await until(heard.exists)
+        assert await made.let_go(PATIENCE_S)
+        assert deaf.code == 0
 
 
 async def test_a_crew_whose_process_is_killed_leaves_no_orphan():
