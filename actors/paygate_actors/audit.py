@@ -15,7 +15,7 @@ from msgspec import Struct
 from paygate_actors.vault import Vault
 from paygate_engine import chain
 from paygate_engine.actor import BlockingActor, LoopActor, Parent, handles
-from paygate_engine.errors import Corrupt
+from paygate_engine.errors import Corrupt, Overloaded
 from paygate_engine.heads import SignedHead, append_head, mend_heads, read_heads
 from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
@@ -101,9 +101,14 @@ class Verifier(LoopActor):
     async def on_walk(self, message: Walk) -> None:
         """Walk on; the first fault ends the walking and is shouted about."""
         rows = chain.rows_of(self._store, self._head.n)
-        found = await chain.verify(
-            rows, self._store.read_stream, start=self._head, on_corrupt=self._set_aside
-        )
+        try:
+            found = await chain.verify(
+                rows, self._store.read_stream, start=self._head, on_corrupt=self._set_aside
+            )
+        except Overloaded:
+            # The database is away: what was walked is walked once more.
+            self.system.after(WALK_EVERY_S, self._again, None)
+            return
         if isinstance(found, chain.Fault):
             self.fault = found
             _log.critical("audit_chain_broken", row=found.n, what=found.text)

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 from paygate_actors import events as e
 from paygate_actors.credential_use import note_credential
+from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
 from paygate_actors.failover import next_provider
 from paygate_actors.messages import Failure, FraudCheck
@@ -23,7 +24,6 @@ from paygate_actors.outcomes import (
     Outcome,
     Pending,
     Unknown,
-    UnknownReason,
 )
 from paygate_actors.record import Call, Payment, Txn, is_stray
 from paygate_actors.route import Route
@@ -85,21 +85,6 @@ def charge_said(draft: Draft, call: Call, outcome: Outcome, ctx: Context) -> Non
             doubt(draft, call, outcome.reason)
         case _:
             assert_never(outcome)
-
-
-def doubt(draft: Draft, call: Call, reason: UnknownReason) -> None:
-    """Record once that the call's outcome is not known."""
-    if call.state == "open" and not call.in_doubt:
-        draft.add(e.CallInDoubt(key=call.key, reason=reason))
-
-
-def take_up(draft: Draft, call: Call) -> None:
-    """Follow the call from here on: who did so is gone, and nobody knows whether it has left.
-
-    Of a node that died it is recorded once more: by that, one of those who are left takes it.
-    """
-    if call.state == "open" and (not call.in_doubt or call.epoch != draft.epoch):
-        draft.add(e.CallInDoubt(key=call.key, reason="restarted"))
 
 
 def announce(draft: Draft, ctx: Context) -> None:

@@ -31,7 +31,7 @@ from paygate_actors.payment_messages import (
     Seen,
     Watched,
 )
-from paygate_actors.pool import NOT_ASKED, Answered
+from paygate_actors.pool_messages import NOT_ASKED, Answered
 from paygate_actors.provider_desk import ProviderDesk
 from paygate_actors.reads import NO_PAYMENT, Reads
 from paygate_actors.record import Call

@@ -11,11 +11,11 @@ from paygate_actors.charging import (
     HOLD_GONE,
     announce,
     book_stray,
-    doubt,
     mismatch,
     repeated,
     reverse_by_system,
 )
+from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import Failure
 from paygate_actors.operating import start_refund

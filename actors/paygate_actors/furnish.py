@@ -1,16 +1,22 @@
 """What the house is furnished with, out of the configuration and the store."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 
+from paygate_actors.among import Among
+from paygate_actors.card import SealedCard
 from paygate_actors.config import Config, Fraud, ProviderConfig
+from paygate_actors.credentials import SealedToken
 from paygate_actors.guarding import guarded
 from paygate_actors.house import Limits
-from paygate_actors.pool import Answered, ProviderPool
+from paygate_actors.pool import ProviderPool
+from paygate_actors.pool_messages import Answered
 from paygate_actors.probing import watched
 from paygate_actors.projection import MODE, PROVIDER
 from paygate_actors.provider_desk import (
@@ -23,11 +29,14 @@ from paygate_actors.provider_desk import (
 )
 from paygate_actors.providers.base import Provider
 from paygate_actors.providers.registry import ProviderRefused, build
+from paygate_actors.vault import Vault
+from paygate_actors.vault_keys import vault_keys
 from paygate_engine.clock import system_bytes
 from paygate_engine.errors import StoreRefused
 from paygate_engine.journal import Journal
 from paygate_engine.ref import LightRef
-from paygate_engine.stores.base import AuditEntry, Document, Store, Unit
+from paygate_engine.stores.base import AuditEntry, Claim, Document, Store, Unit
+from paygate_engine.supervisor import Supervisor
 from paygate_engine.system import ActorSystem
 
 US_PER_S: Final = 1_000_000
@@ -35,6 +44,9 @@ US_PER_S: Final = 1_000_000
 SANDBOX_BLOCKED: Final = "4100000000000019"
 
 _log = structlog.get_logger("paygate.furnish")
+
+# What the nodes of one database hold their vaults against.
+VAULT_MARK: Final = "vault"
 
 
 def limits_of(config: Config) -> Limits:
@@ -106,6 +118,50 @@ def _note(system: ActorSystem, journal: Journal, entry: AuditEntry) -> None:
     system.spawn_task(guarded(journal.append_wait(Unit(audit=(entry,)))))
 
 
+@asynccontextmanager
+async def turning(desk: Desk, store: Store, nodes: Among) -> AsyncGenerator[None]:
+    """Have a provider's switches to oneself, as they were left. Raises `Overloaded`."""
+    async with desk.turning, nodes.turn(f"provider {desk.config.id}"):
+        if nodes.epoch:
+            await _refresh(desk, store)
+        yield
+
+
+async def reload_switches(desk: ProviderDesk, store: Store) -> None:
+    """Turn the switches as another node has left them; what cannot be read changes nothing."""
+    for each in desk.all():
+        async with each.turning:
+            await _refresh(each, store)
+
+
+async def _refresh(desk: Desk, store: Store) -> None:
+    stored = await store.read_document(PROVIDER, desk.config.id)
+    if stored is not None and stored.sound:
+        desk.switches = read_switches(stored)
+
+
+def start_pool(
+    desk: Desk,
+    pools: Supervisor,
+    *,
+    queue_max: int,
+    open_kept: Callable[[str, str], Awaitable[SealedCard | SealedToken | None]],
+    report: Callable[[str, Answered], None],
+    nodes: Among,
+) -> None:
+    """Start the pool of a provider; it sends while the node may act."""
+    pools.start(
+        ProviderPool,
+        f"pool:{desk.config.id}",
+        provider=desk.adapter,
+        queue_max=queue_max,
+        open_kept=open_kept,
+        report=report,
+        health=desk.health,
+        may_act=lambda: nodes.may_act,
+    )
+
+
 async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> None:
     """Turn the switches as they were left; a provider that is new is known from now on."""
     for each in desk.all():
@@ -171,6 +227,32 @@ async def is_unmarked(folder: str, store: Store, *, mode: str) -> bool:
             " folder of its own with --data"
         )
     return False
+
+
+def vault_of(config: Config, *, livemode: bool, random: Callable[[int], bytes]) -> Vault:
+    """The vault under the keys that are configured, or lie in the data folder."""
+    folder = Path(config.data_dir)
+    keys = vault_keys(config.vault, data_dir=folder, livemode=livemode, random=random)
+    return Vault(keys.keys, keys.fingerprint_key, random=random)
+
+
+async def same_vault(vault: Vault, *, store: Store, journal: Journal) -> None:
+    """Refuse to serve a database whose nodes have another vault's keys; the first one marks it.
+
+    Under another key no card opens and no repeat of a payment is known. Raises `StoreRefused`.
+    """
+    mark = vault.mac("vault-mark", b"the vault of this database")
+    marked = await store.read_claim(VAULT_MARK)
+    if marked is None:
+        # Of two that come first at the same time, one has it.
+        claim = Claim(name=VAULT_MARK, stream=VAULT_MARK, body=mark)
+        await journal.append_wait(Unit(claims=(claim,)))
+        marked = await store.read_claim(VAULT_MARK)
+    if marked is None or marked.body != mark:
+        raise StoreRefused(
+            "the vault keys of this node are not those of the database's other nodes: give all"
+            " nodes the same vault.keys and vault.fingerprint_key"
+        )
 
 
 async def stamp(mode: str, *, journal: Journal, at_us: int) -> None:

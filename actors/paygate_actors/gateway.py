@@ -19,11 +19,13 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from paygate_actors.admission import DRAINING, Admission
+from paygate_actors.among import Alone, Among
 from paygate_actors.audit import HeadPublisher, Verifier, head_key, heads_file
 from paygate_actors.chains import own_chain
 from paygate_actors.config import Config
 from paygate_actors.damage import DamageBook, Mender
 from paygate_actors.desk_office import DeskOffice
+from paygate_actors.fleet import Fleet, joined
 from paygate_actors.fraud import FraudActor
 from paygate_actors.fraud_rules import FraudRules
 from paygate_actors.front import GatewayFront
@@ -35,29 +37,33 @@ from paygate_actors.furnish import (
     limits_of,
     load_switches,
     random_bytes,
+    same_vault,
     stamp,
+    start_pool,
+    turning,
+    vault_of,
 )
 from paygate_actors.gauges import gauges
 from paygate_actors.house import House
 from paygate_actors.instruments import Instruments
 from paygate_actors.intake import Intake
 from paygate_actors.letters import Letters
-from paygate_actors.lost_wakes import Opened, due_pages, listed_open
-from paygate_actors.nodes import Nodes
+from paygate_actors.node_ear import NodeEar
+from paygate_actors.nodes import Nodes, as_shared
 from paygate_actors.payment import PaymentActor
-from paygate_actors.payment_messages import Look
-from paygate_actors.pool import ProviderPool
+from paygate_actors.pool import ProviderPool, settled
 from paygate_actors.projection import KINDS
 from paygate_actors.provider_places import note_places, refuse_moved
 from paygate_actors.providers.base import Provider
 from paygate_actors.reads import Reads
+from paygate_actors.recovering import load_open
 from paygate_actors.scrubber import Scrubber
 from paygate_actors.vault import Vault
-from paygate_actors.vault_keys import vault_keys
 from paygate_actors.webhooks_in import WebhooksIn
 from paygate_actors.webhooks_out import OVER_HTTP, WayOut, WebhooksOut
 from paygate_engine.clock import Clock, SystemClock, system_rng
-from paygate_engine.errors import Corrupt, EngineError, Overloaded
+from paygate_engine.cluster_clock import ClusterClock
+from paygate_engine.errors import Corrupt, Overloaded
 from paygate_engine.heads import sign_head
 from paygate_engine.journal import Journal
 from paygate_engine.region import LINGER_MAX, Region
@@ -66,8 +72,6 @@ from paygate_engine.stores.sqlite import SqliteStore
 from paygate_engine.supervisor import Backoff, Supervisor
 from paygate_engine.system import ActorSystem
 
-# One payment's recovery is a read and at most one commit; past this something is wrong with it.
-RECOVER_S: Final = 60.0
 # Payments that are over and only linger in memory take no more of its places than one in this many.
 LINGER_SHARE: Final = 10
 
@@ -92,9 +96,12 @@ class Gateway:
         adapters: dict[str, Provider],
         livemode: bool,
         way_out: WayOut,
+        fleet: Fleet | None = None,
     ) -> None:
         self.system = system
         self.store = store
+        self._fleet = fleet
+        self._nodes: Among = Alone() if fleet is None else fleet.nodes
         self._config = config
         self._adapters = adapters
         self._root = Supervisor(system, "root", restarts_max=3, within_s=60.0)
@@ -120,6 +127,7 @@ class Gateway:
             prefix="pay_",
             linger_max=min(LINGER_MAX, config.limits.live_payments_max // LINGER_SHARE),
             on_parked=self._parked,
+            epoch=self._nodes.epoch,
         )
         self._open_house(vault, adapters, way_out)
         self._open_front(vault, livemode=livemode)
@@ -139,6 +147,7 @@ class Gateway:
             limits=config.limits,
             tell=self.payments.tell,
             is_active=lambda payment_id: self.payments.active(payment_id) is not None,
+            nodes=self._nodes,
         )
         self.inbox = self.webhooks.inbox
         self.webhooks_out = WebhooksOut(
@@ -150,6 +159,7 @@ class Gateway:
             book=self.damage,
             root=self._root,
             way_out=way_out,
+            nodes=self._nodes,
         )
         self.house = House(
             system=system,
@@ -159,15 +169,20 @@ class Gateway:
             alarm=self.letters,
             again=self.letters.send,
             notices=self.webhooks_out.notices,
+            nodes=self._nodes,
         )
 
     def _open_front(self, vault: Vault, *, livemode: bool) -> None:
         config, system, store = self._config, self.system, self.store
         self._rules = FraudRules(fraud_of(config), fingerprint=vault.fingerprint)
         self.admission = Admission(
-            config.limits, system=system, payments=self.payments, journal=self.journal
+            config.limits,
+            system=system,
+            payments=self.payments,
+            journal=self.journal,
+            may_act=lambda: self._nodes.may_act,
         )
-        reads = Reads(store, self.payments, self._mender)
+        reads = Reads(store, self.payments, self._mender, alone=self._fleet is None)
         self._instruments = Instruments(
             system=system, store=store, vault=vault, mender=self._mender, desk=self.desk
         )
@@ -207,6 +222,7 @@ class Gateway:
             vault=vault,
             admission=self.admission,
             gauges=self._gauges,
+            turning=lambda desk: turning(desk, store, self._nodes),
         )
 
     # ------------------------------------------------------------------ life
@@ -234,40 +250,39 @@ class Gateway:
         webhooks to merchants are spelt and sent. Raises `StoreRefused` for a data folder that
         cannot be served, `KeysRefused` for a vault without keys.
         """
+        ticking = clock or SystemClock()
+        common = None if store is None or as_shared(store) is None else ClusterClock(ticking)
         running = system(
-            loop=loop,
-            clock=clock or SystemClock(),
-            rng=rng or system_rng(),
-            on_fatal=on_fatal,
+            loop=loop, clock=common or ticking, rng=rng or system_rng(), on_fatal=on_fatal
         )
         livemode = not config.sandbox.enabled
         mode = "live" if livemode else "sandbox"
         if store is None:
             store = SqliteStore(Path(config.data_dir), KINDS, on_failed=running.fail)
         await store.open()
+        fleet = None
         try:
+            if common is not None:
+                fleet = await joined(config.database, store, system=running, clock=common)
             unmarked = await is_unmarked(config.data_dir, store, mode=mode)
             await refuse_moved(config, store)
-            keys = vault_keys(
-                config.vault,
-                data_dir=Path(config.data_dir),
-                livemode=livemode,
-                random=random_bytes(rng),
-            )
-            vault = Vault(keys.keys, keys.fingerprint_key, random=random_bytes(rng))
-            if adapters is None:
-                adapters = adapters_of(config)
+            vault = vault_of(config, livemode=livemode, random=random_bytes(rng))
             gateway = cls(
                 config,
                 system=running,
                 store=store,
                 vault=vault,
-                adapters=adapters,
+                adapters=adapters_of(config) if adapters is None else adapters,
                 livemode=livemode,
                 way_out=way_out,
+                fleet=fleet,
             )
             await gateway._furnish(mark=mode if unmarked else None, threads=threads)
+            if fleet is not None:
+                await same_vault(vault, store=store, journal=gateway.journal)
         except BaseException:
+            if fleet is not None:
+                await fleet.leave()
             await store.close()
             raise
         return gateway
@@ -278,19 +293,15 @@ class Gateway:
         The asking begins when all is loaded: it would take the time that keeps everybody waiting.
         """
         self.house.asking.held = True
-        found = Opened()
-        async for due in due_pages(
-            self.store, found, clock=self.system.clock, book=self.damage, later=self.letters.at
-        ):
-            await asyncio.gather(*(self._recover_one(payment_id) for payment_id in due))
-        if found.damaged:
-            async for payment_id in listed_open(self.store, self._mender):
-                await self._recover_one(payment_id)
+        if self._fleet is not None:
+            opened = await self._fleet.recover()
+        else:
+            opened = await load_open(self.store, self.payments, self._mender, self.letters.at)
         await self.webhooks.recover()
         self.webhooks_out.open()
         self.house.asking.held = False
         self.admission.state = None
-        _log.info("recovered", open_payments=found.opened, parked_webhooks=self.inbox.parked)
+        _log.info("recovered", open_payments=opened, parked_webhooks=self.inbox.parked)
 
     def drain(self) -> None:
         """Take no new work; what is under way goes on, and nobody is kept waiting by preference."""
@@ -302,22 +313,16 @@ class Gateway:
     async def stop(self) -> None:
         """Write what waits, stop the actors, close adapters and store. Open calls are recovered."""
         self.drain()
-        await asyncio.gather(self._calls_end(), self.webhooks_out.settle(CALLS_END_S))
+        pools = [self._actor(f"pool:{desk.config.id}", ProviderPool) for desk in self.desk.all()]
+        await asyncio.gather(settled(pools, CALLS_END_S), self.webhooks_out.settle(CALLS_END_S))
         await self.system.stop_all(last=self.journal.drain)
         await self._root.stop()
         await self.webhooks_out.close()
         for adapter in self._adapters.values():
             await adapter.close()
+        if self._fleet is not None:
+            await self._fleet.leave()
         await self.store.close()
-
-    async def _calls_end(self) -> None:
-        """Let calls that are out come home: what is cut off is in doubt until the next start."""
-        pools = [self._actor(f"pool:{desk.config.id}", ProviderPool) for desk in self.desk.all()]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CALLS_END_S):
-                for pool in pools:
-                    if pool is not None:
-                        await pool.idle.wait()
 
     # ------------------------------------------------------------------ what the parts call
 
@@ -352,6 +357,7 @@ class Gateway:
             damage=self.damage,
             verifier=lambda: self._actor("audit", Verifier),
             pool=lambda provider: self._actor(f"pool:{provider}", ProviderPool),
+            fleet=self._fleet,
         )
 
     def _actor(self, key: str, kind: type[A]) -> A | None:
@@ -378,19 +384,14 @@ class Gateway:
             )
         self._services.start(FraudActor, "fraud", fraud_of(self._config), self._rules)
         for desk in self.desk.all():
-            self._pools.start(
-                ProviderPool,
-                f"pool:{desk.config.id}",
-                provider=desk.adapter,
+            start_pool(
+                desk,
+                self._pools,
                 queue_max=self._config.limits.provider_queue_max,
                 open_kept=self._instruments.open,
                 report=self.letters.report,
-                health=desk.health,
+                nodes=self._nodes,
             )
-
-    async def _recover_one(self, payment_id: str) -> None:
-        try:
-            await self.payments.ask(payment_id, Look(), timeout=RECOVER_S)
-        except EngineError as error:
-            # It is asked again by the sweepers and by whoever needs it; the others go on.
-            _log.error("not_recovered", payment=payment_id, error=repr(error))
+        if self._fleet is not None:
+            ear = NodeEar(self.system, self.store, self.desk, self.webhooks, self.webhooks_out)
+            self._fleet.serve(self.payments, ear, later=self.letters.at)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from paygate_actors.payment_messages import Look
-from paygate_actors.pool import Answered
+from paygate_actors.pool_messages import Answered
 from paygate_engine.errors import Overloaded
 from paygate_engine.system import ActorSystem
 

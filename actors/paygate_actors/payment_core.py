@@ -11,14 +11,14 @@ import msgspec
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
-from paygate_actors.charging import take_up
+from paygate_actors.doubting import take_up
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.evolving import evolve
 from paygate_actors.house import House
 from paygate_actors.merchant_events import tells
 from paygate_actors.messages import PaymentView, Refusal, TransactionReply
 from paygate_actors.payment_messages import Confirm, Create, Look
-from paygate_actors.pool import Answered
+from paygate_actors.pool_messages import Answered
 from paygate_actors.projection import Cause, look_at_us, unit
 from paygate_actors.pursuer import Pursuer
 from paygate_actors.record import Payment
@@ -38,7 +38,7 @@ REFUSED_RETRY_S = 1.0
 class PaymentCore(Entity):
     """A payment's state, and the one way in which it changes."""
 
-    __slots__ = ("_house", "_pursuer", "_told", "_waiters", "payment")
+    __slots__ = ("_house", "_peeking", "_pursuer", "_told", "_waiters", "payment")
 
     # Each of these records what it decides, or comes again. What another node has recorded since
     # can only have settled more, and then there is nothing to decide.
@@ -53,6 +53,7 @@ class PaymentCore(Entity):
         self._told = 0  # how many events its merchant has been told
         self._pursuer: Pursuer | None = None
         self._waiters: Waiters | None = None
+        self._peeking = False
 
     # ------------------------------------------------------------------ what the engine asks for
 

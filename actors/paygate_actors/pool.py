@@ -7,26 +7,24 @@ payment's business. A sick provider fills its own pool and nobody else's.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, cast
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final, cast
 
 import structlog
 from msgspec import Struct
 
 from paygate_actors.card import SealedCard
-from paygate_actors.credentials import InitiationReason, Initiator, SealedToken, StepUp
-from paygate_actors.events import Verb
-from paygate_actors.health import Health, Operation
-from paygate_actors.money import Money
+from paygate_actors.credentials import SealedToken
+from paygate_actors.health import Health
 from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
+from paygate_actors.pool_messages import Answered, Charge, GoOn, LookUp, Perform, answered, unsent
 from paygate_actors.providers.base import (
-    ChargeCall,
     FollowUpCall,
     Instrument,
     Provider,
     TwoStepProvider,
 )
-from paygate_actors.record import Call
 from paygate_engine.actor import LATER, LoopActor, handles
 from paygate_engine.future import LoopFuture
 from paygate_engine.system import ActorSystem
@@ -43,14 +41,6 @@ JITTER: Final = 0.5
 # A payer waits for a charge: where the provider wants a longer pause, it is for others to try.
 CHARGE_PAUSE_S_MAX: Final = 5.0
 
-NO_PERMIT: Final = Declined(
-    code="not_sent",
-    message="The provider's pool is full; the call never left.",
-    retryable=True,
-    conclusive=False,
-)
-# The same for a look-up, which proves nothing about the call that it asks about.
-NOT_ASKED: Final = Unknown(reason="reset", detail="The provider's pool is full; nobody asked.")
 NO_CARD: Final = Declined(
     code="card_not_in_vault",
     message="The vault does not hold this card any more.",
@@ -58,69 +48,6 @@ NO_CARD: Final = Declined(
 )
 
 _log = structlog.get_logger("paygate.pool")
-
-
-class Charge(Struct, frozen=True, kw_only=True):
-    """Everything that a charge or a hold needs. `card` is at hand only while its process lives.
-
-    The last five are `ChargeCall`'s.
-    """
-
-    method_kind: str
-    merchant: str
-    capture: bool
-    card: SealedCard | None = None
-    token: str | None = None
-    expiry_month: int | None = None
-    expiry_year: int | None = None
-    holder_name: str | None = None
-    wallet_id: str | None = None
-    description: str | None = None
-    return_url: str | None = None
-    customer_ip: str | None = None
-    initiator: Initiator = "customer"
-    reason: InitiationReason | None = None
-    store: bool = False
-    network_txn_id: str | None = None
-    three_d_secure: StepUp = "automatic"
-
-
-class Perform(Struct, frozen=True, kw_only=True):
-    """Do `verb` at the provider under `key`, and tell the payment. `target`: what it is done to.
-
-    `prepare`: only make the object that the charge will confirm; `prepared_id`: confirm that one.
-    """
-
-    payment_id: str
-    key: str
-    verb: Verb
-    amount: Money
-    target: str | None = None
-    charge: Charge | None = None
-    prepare: bool = False
-    prepared_id: str | None = None
-
-
-class LookUp(Struct, frozen=True, kw_only=True):
-    """Ask what became of `key`, and tell the payment (empty: answer the ask).
-
-    `named`: the provider's id of what the call made or is about, which some read with no lag.
-    """
-
-    key: str
-    payment_id: str = ""
-    named: str | None = None
-
-
-class Answered(Struct, frozen=True, kw_only=True):
-    """The outcome of a call, or what a look-up found, on its way to the payment.
-
-    `source` `prepare`: of the first of two steps, which alone comes to `Prepared`.
-    """
-
-    key: str
-    outcome: Outcome | Prepared
-    source: Literal["call", "look_up", "prepare"]
 
 
 class _Waiting(Struct, frozen=True):
@@ -135,7 +62,7 @@ class ProviderPool(LoopActor):
 
     While the provider wants to be left alone, all wait. What it turned away at its door is sent
     again under the same key, within the budget; a charge is not: it may go elsewhere at once.
-    Nothing is ever sent twice at the same time.
+    Nothing is ever sent twice at the same time. While `may_act` says no, all wait too.
 
     `open_kept` reads a card or a provider's token out of the vault, for (token, merchant); None:
     there is none. `report` carries an answer to its payment. `idle` is set while no call is out.
@@ -143,6 +70,7 @@ class ProviderPool(LoopActor):
 
     __slots__ = (
         "_calls",
+        "_may_act",
         "_open_kept",
         "_queue",
         "_queue_max",
@@ -163,11 +91,13 @@ class ProviderPool(LoopActor):
         open_kept: Callable[[str, str], Awaitable[SealedCard | SealedToken | None]],
         report: Callable[[str, Answered], None],
         health: Health,
+        may_act: Callable[[], bool] = lambda: True,
         parent: object = None,
     ) -> None:
         super().__init__(system, key, parent)
         self.provider = provider
         self.health = health
+        self._may_act = may_act
         self._waking = False
         # Of this life of the pool: what an earlier one sent still comes home, and is not counted.
         self._calls: set[asyncio.Task[None]] = set()
@@ -207,8 +137,14 @@ class ProviderPool(LoopActor):
             self._wake()
         return LATER
 
+    @handles(GoOn)
+    def go_on(self, message: GoOn) -> None:
+        """Start what waits: the node may act again."""
+        self._next()
+
     def _may_start(self) -> bool:
-        return self.running < self.health.concurrency and not self.health.quiet_s
+        free = self.running < self.health.concurrency and not self.health.quiet_s
+        return free and self._may_act()
 
     def _start(self, waiting: _Waiting) -> None:
         if not waiting.repeats:
@@ -229,7 +165,7 @@ class ProviderPool(LoopActor):
             if not self._calls and not self._queue:
                 self.idle.set()
         seconds = clock.monotonic_s() - started_s
-        operation = _operation_of(job)
+        operation = job.operation
         self.health.record(operation, outcome, seconds=seconds)
         if isinstance(outcome, Unknown) and outcome.reason == "garbage":
             # Not its detail: an adapter of somebody else's may quote a card there.
@@ -319,7 +255,7 @@ class ProviderPool(LoopActor):
             instrument = await self._instrument(job.charge)
             if instrument is None:
                 return NO_CARD
-            call = _charge_call(job, job.charge, instrument)
+            call = job.charge.call(job, instrument)
             if job.prepare:
                 return await cast("TwoStepProvider", self.provider).prepare(call)
             return await self.provider.charge(call)
@@ -357,42 +293,10 @@ class ProviderPool(LoopActor):
         )
 
 
-def answered(job: Perform | LookUp, outcome: Outcome | Prepared) -> Answered:
-    """What a job came to, as its payment hears it."""
-    if isinstance(job, LookUp):
-        return Answered(key=job.key, outcome=outcome, source="look_up")
-    return Answered(key=job.key, outcome=outcome, source="prepare" if job.prepare else "call")
-
-
-def look_up_of(call: Call, payment_id: str) -> LookUp:
-    """The question what became of a call, with all that helps the provider to find it."""
-    return LookUp(key=call.key, payment_id=payment_id, named=call.provider_txn_id or call.target)
-
-
-def unsent(job: Perform | LookUp) -> Outcome:
-    """What to say of a job that never left."""
-    return NOT_ASKED if isinstance(job, LookUp) else NO_PERMIT
-
-
-def _charge_call(job: Perform, charge: Charge, instrument: Instrument) -> ChargeCall:
-    return ChargeCall(
-        key=job.key,
-        amount=job.amount,
-        instrument=instrument,
-        capture=charge.capture,
-        description=charge.description,
-        return_url=charge.return_url,
-        customer_ip=charge.customer_ip,
-        prepared_id=job.prepared_id,
-        initiator=charge.initiator,
-        reason=charge.reason,
-        store=charge.store,
-        network_txn_id=charge.network_txn_id,
-        three_d_secure=charge.three_d_secure,
-    )
-
-
-def _operation_of(job: Perform | LookUp) -> Operation:
-    if isinstance(job, LookUp):
-        return "find"
-    return "charge" if job.verb == "authorize" else job.verb
+async def settled(pools: Iterable[ProviderPool | None], within_s: float) -> None:
+    """Let calls that are out come home: what is cut off is in doubt until the next start."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            for pool in pools:
+                if pool is not None:
+                    await pool.idle.wait()

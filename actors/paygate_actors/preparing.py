@@ -23,10 +23,10 @@ from paygate_actors.charging import (
     HOLD_GONE,
     NOT_CONFIRMED,
     charge_said,
-    doubt,
     gone_at_provider,
     undoable_minor,
 )
+from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import Failure
 from paygate_actors.outcomes import (

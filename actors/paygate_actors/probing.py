@@ -14,7 +14,8 @@ from pykka import ActorDeadError
 from paygate_actors.breaker import Circuit
 from paygate_actors.health import Health, Operation, answered_well
 from paygate_actors.outcomes import Outcome
-from paygate_actors.pool import LookUp, ProviderPool
+from paygate_actors.pool import ProviderPool
+from paygate_actors.pool_messages import LookUp
 from paygate_engine.errors import EngineError
 from paygate_engine.future import LoopFuture
 from paygate_engine.ref import LightRef

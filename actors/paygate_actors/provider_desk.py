@@ -18,15 +18,8 @@ from pykka import ActorDeadError
 from paygate_actors import events as e
 from paygate_actors.config import ProviderConfig
 from paygate_actors.health import Health
-from paygate_actors.pool import (
-    Answered,
-    LookUp,
-    Perform,
-    ProviderPool,
-    answered,
-    look_up_of,
-    unsent,
-)
+from paygate_actors.pool import ProviderPool
+from paygate_actors.pool_messages import Answered, LookUp, Perform, answered, look_up_of, unsent
 from paygate_actors.projection import PROVIDER
 from paygate_actors.provider_messages import ProviderView, Tuning
 from paygate_actors.provider_views import circuit_views

@@ -17,7 +17,7 @@ from paygate_actors.house import House
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Unknown
 from paygate_actors.payment_messages import Pursue
-from paygate_actors.pool import Answered, Charge, LookUp, Perform, look_up_of
+from paygate_actors.pool_messages import Answered, Charge, LookUp, Perform, look_up_of
 from paygate_actors.preparing import is_unconfirmed, may_confirm, may_give_up, payer_is_done
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.pursuit import (

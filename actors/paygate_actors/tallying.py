@@ -2,31 +2,48 @@
 
 The payment's rules say what may be refunded, and a store that many nodes write to holds the sum a
 second time: by amounts that it adds up itself, whoever decided. Only our own refunds are bound by
-that. What a provider did is a fact, and is noted even where it takes more than there was.
+that. What a provider did is a fact: where it takes more than there was, it lifts the limit as far,
+and nothing of ours fits in any more.
 """
 
-from paygate_actors.record import Payment, Txn
+from paygate_actors.record import Payment
 from paygate_actors.sums import disputed, refunds_reserved, returned
 from paygate_engine.stores.base import Tally
 
 
 def tally(before: Payment | None, payment: Payment) -> Tally | None:
-    """By how much a decision moves the sums; None: not at all.
+    """By how much a decision moves the sums, in minor units; None: not at all.
 
-    Limit: captured minor units. Used: refunded or being refunded, returned, disputed.
+    Used: refunded or being refunded, returned, disputed. Limit: captured, or what facts have taken
+    beyond that.
     """
-    limit = payment.captured_minor - (0 if before is None else before.captured_minor)
-    used = _spoken_for(payment) - (0 if before is None else _spoken_for(before))
-    if not limit and not used:
-        return None
-    known = 0 if before is None else len(before.txns)  # transactions are only ever added
-    bound = any(map(_is_our_refund, payment.txns[known:]))
-    return Tally(stream=payment.id, limit=limit, used=used, bound=bound)
+    opened = _opened(before, payment)
+    limit = _limit(payment, opened=opened)
+    used = _spoken_for(payment)
+    if before is not None:
+        limit -= _limit(before, opened=0)
+        used -= _spoken_for(before)
+    return Tally(stream=payment.id, limit=limit, used=used) if limit or used else None
 
 
 def _spoken_for(payment: Payment) -> int:
     return refunds_reserved(payment) + returned(payment) + disputed(payment)
 
 
-def _is_our_refund(txn: Txn) -> bool:
-    return txn.type == "refund" and txn.origin != "provider" and not txn.of_stray
+def _limit(payment: Payment, *, opened: int) -> int:
+    return max(payment.captured_minor, _spoken_for(payment) - opened)
+
+
+def _opened(before: Payment | None, payment: Payment) -> int:
+    """What refunds of ours take that this decision opened: they alone have to fit in."""
+    if before is None:
+        return refunds_reserved(payment)
+    new = payment.txns[len(before.txns) :]  # transactions are only ever added
+    return sum(
+        txn.amount_minor
+        for txn in new
+        if txn.type == "refund"
+        and txn.origin != "provider"
+        and not txn.of_stray
+        and txn.status in ("pending", "success")
+    )

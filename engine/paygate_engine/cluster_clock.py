@@ -23,6 +23,11 @@ class ClusterClock:
         self._set_us = clock.now_us()
         self._floor_us = 0
 
+    @property
+    def beneath(self) -> Clock:
+        """The machine's own clock."""
+        return self._clock
+
     def now_us(self) -> int:
         """UTC, in microseconds since the epoch, as the database has it. Only `set` may step it."""
         self._floor_us = max(self._floor_us, self._carried_us())

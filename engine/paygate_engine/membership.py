@@ -8,8 +8,7 @@ called back, and the store refuses what comes under an epoch that is over.
 
 What it hears it passes on: `on_paused` and `on_resumed` in turn, `on_dead` with epochs that are
 over (buried by this node or another, or left), `on_bulletin` when a watched document changed, and
-`on_fenced` once, after which nothing happens any more. Beats go on whatever else goes wrong. Who
-came and went between two beats is not told of: whoever adopts must also look by itself sometimes.
+`on_fenced` once, after which nothing happens any more. Beats go on whatever else goes wrong.
 """
 
 import asyncio
@@ -63,6 +62,7 @@ class Membership:
         self.failures = 0  # of beats and burials
         self.buried = 0  # epochs that this node ended
         self.live: frozenset[int] = frozenset()
+        self._newest = 0
         self._store = store
         self._clock = clock
         self._after = after
@@ -104,8 +104,11 @@ class Membership:
         return self._paused_s + self._clock.monotonic_s() - self._paused_at_s
 
     def lives(self, epoch: int) -> bool:
-        """Whether an epoch was not over at the newest good beat."""
-        return epoch in self.live
+        """Whether an epoch is not over, as far as the newest good beat told.
+
+        One that was given since then lives: nobody has said otherwise.
+        """
+        return epoch in self.live or epoch > self._newest
 
     async def join(self, name: str) -> Seat:
         """Take a seat, learn the time and who lives, and beat from now on.
@@ -117,7 +120,7 @@ class Membership:
         self._clock.set(seat.now_us, at_s=self._clock.monotonic_s())
         sent_s = self._clock.monotonic_s()
         beat = await self._store.beat()
-        self.live, self._bulletin = beat.live, beat.bulletin
+        self.live, self._newest, self._bulletin = beat.live, beat.newest, beat.bulletin
         self._take_in(beat, sent_s)
         self._beating = self._spawn(self._beat_on())
         return seat
@@ -147,13 +150,14 @@ class Membership:
                 if _is_cancelled():
                     raise
                 self._failed(error)
-                delay_s = 0.0
+                delay_s = AGAIN_S
             delay_s = max(min(AGAIN_S, self._beat_s), delay_s)
 
     async def _beat(self, sent_s: float) -> None:
         beat = await self._store.beat()
         self._take_in(beat, sent_s)
         over, self.live = self.live - beat.live, beat.live
+        self._newest = beat.newest
         if beat.bulletin != self._bulletin:
             self._bulletin = beat.bulletin
             self._tell(self._on_bulletin, beat.bulletin)

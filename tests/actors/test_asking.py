@@ -12,7 +12,7 @@ from paygate_actors.asking import BURST_S, HELD_S, Asking
 from paygate_actors.house import House, Limits
 from paygate_actors.outcomes import Unknown
 from paygate_actors.payment_messages import Pursue
-from paygate_actors.pool import Answered, LookUp, Perform
+from paygate_actors.pool_messages import Answered, LookUp, Perform
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.pursuer import Pursuer
 from paygate_actors.record import Payment

@@ -12,7 +12,7 @@ from paygate_actors.draft import Draft
 from paygate_actors.facts import PAYER_DONE, payer_came
 from paygate_actors.outcomes import ActionRequired, Outcome, Unknown
 from paygate_actors.payment import hear
-from paygate_actors.pool import Answered
+from paygate_actors.pool_messages import Answered
 from paygate_actors.preparing import payer_is_done
 from paygate_actors.providers.paypal_events import PAYER_DONE as OF_PAYPAL
 from paygate_actors.record import Call

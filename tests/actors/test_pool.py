@@ -13,16 +13,8 @@ from paygate_actors.card import SealedCard
 from paygate_actors.health import Health
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
-from paygate_actors.pool import (
-    CHARGE_PAUSE_S_MAX,
-    NO_PERMIT,
-    QUEUE_WAIT_S,
-    REPEATS_MAX,
-    Answered,
-    Charge,
-    Perform,
-    ProviderPool,
-)
+from paygate_actors.pool import CHARGE_PAUSE_S_MAX, QUEUE_WAIT_S, REPEATS_MAX, ProviderPool
+from paygate_actors.pool_messages import NO_PERMIT, Answered, Charge, Perform
 from paygate_actors.probing import PROBE_KEY, PROBE_S, watched
 from paygate_engine.clock import ManualClock
 from paygate_engine.stores.base import AuditEntry

@@ -27,7 +27,7 @@ from paygate_actors.card import SealedCard
 from paygate_actors.house import House, Limits
 from paygate_actors.outcomes import Declined, Outcome, Unknown
 from paygate_actors.payment_messages import Pursue
-from paygate_actors.pool import Answered, LookUp, Perform, unsent
+from paygate_actors.pool_messages import Answered, LookUp, Perform, unsent
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_actors.pursuer import Pursuer

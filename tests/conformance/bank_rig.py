@@ -134,9 +134,13 @@ class Bank:
 
     def hang_up(self) -> None:
         """Cut every call that waits for an answer."""
+        self.answer(Unknown(reason="reset"))
+
+    def answer(self, outcome: Outcome) -> None:
+        """Answer every call that waits."""
         for silence in self._silent:
             if not silence.done():
-                silence.set_result(Unknown(reason="reset"))
+                silence.set_result(outcome)
         self._silent.clear()
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_us: int) -> None:

@@ -134,6 +134,13 @@ class PostgresServer:
         )  # fmt: skip
         self.set(*_SETTINGS.strip().splitlines(), *settings)
 
+    def create_database(self, name: str) -> str:
+        """An empty database, by its address."""
+        self.installation.run(
+            "createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, name
+        )  # fmt: skip
+        return self.dsn(name)
+
     def set(self, *settings: str) -> None:
         """Add settings, which the next start or `reload` reads."""
         with (self.data / "postgresql.conf").open("a") as file:
@@ -145,7 +152,6 @@ class PostgresServer:
 
     def copy_from(self, primary: "PostgresServer") -> None:
         """Be a standby of the other one, which must run."""
-        shutil.rmtree(self.data)
         self.installation.run(
             "pg_basebackup", "-D", str(self.data), "-R", "-c", "fast", "--no-sync",
             "-d", f"host=127.0.0.1 port={primary.port} user={USER} application_name={STANDBY_NAME}",

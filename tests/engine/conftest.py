@@ -40,8 +40,7 @@ def postgres_server(postgres_programs: Installation) -> Iterator[PostgresServer]
 @pytest.fixture(scope="session")
 def used_database(postgres_server: PostgresServer) -> str:
     """A database that many tests use one after the other: see `emptied`."""
-    asyncio.run(execute(postgres_server.dsn(), "CREATE DATABASE used"))
-    return postgres_server.dsn("used")
+    return postgres_server.create_database("used")
 
 
 @pytest.fixture

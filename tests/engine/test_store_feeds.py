@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from postgres_rig import empty
 from store_suite import KINDS, booking, event, put
 
 from paygate_engine.clock import SystemClock
@@ -24,16 +25,26 @@ from paygate_engine.stores.base import (
     Unit,
 )
 from paygate_engine.stores.memory import MemoryStore
+from paygate_engine.stores.postgres import PostgresStore
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
 from paygate_engine.stores.sqlite_check import Damage, Place
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = (
-        MemoryStore(KINDS) if request.param == "memory" else SqliteStore(tmp_path / "data", KINDS)
-    )
+    made: Store
+    match request.param:
+        case "memory":
+            made = MemoryStore(KINDS)
+        case "sqlite":
+            made = SqliteStore(tmp_path / "data", KINDS)
+        case _:
+            database: str = request.getfixturevalue("used_database")
+            await empty(database)
+            made = PostgresStore(database, KINDS)
     await made.open()
+    if isinstance(made, PostgresStore):
+        await made.join("one")
     yield made
     await made.close()
 

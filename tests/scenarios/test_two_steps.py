@@ -9,7 +9,7 @@ from two_step_rig import SECOND, TIMEOUT, cancelled, first_of, object_of, two_ba
 from paygate_actors.desk_messages import DeskEntry, MarkNotCharged
 from paygate_actors.messages import Refusal
 from paygate_actors.outcomes import ActionRequired, Declined, Outcome, Unknown
-from paygate_actors.pool import NO_PERMIT, Answered
+from paygate_actors.pool_messages import NO_PERMIT, Answered
 from paygate_actors.providers.base import OperationTerms
 from paygate_actors.pursuit import UNSEEN_MARGIN_S
 

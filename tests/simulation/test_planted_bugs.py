@@ -19,7 +19,8 @@ from paygate_actors.draft import Context, Draft
 from paygate_actors.inbox import Inbox, Stored
 from paygate_actors.outcomes import Approved, Declined, Outcome, Prepared, Unknown
 from paygate_actors.payment import PaymentActor
-from paygate_actors.pool import Answered, Perform, ProviderPool
+from paygate_actors.pool import ProviderPool
+from paygate_actors.pool_messages import Answered, Perform
 from paygate_actors.projection import INBOX
 from paygate_actors.providers.sandbox import SandboxProvider
 from paygate_actors.pursuit import Pursuit

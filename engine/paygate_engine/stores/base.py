@@ -152,15 +152,13 @@ class Tally(Struct, frozen=True, kw_only=True, gc=False):
     """A stream's two sums move by these amounts; what is used must not exceed the limit.
 
     A second lock behind the stream's own rules: a shared store (`stores/shared.py`) adds the
-    amounts up itself, and leaves a bound unit out that would break the rule. What is not bound is
-    a fact: it is noted, and what it takes beyond the limit is noted too. An embedded store, whose
+    amounts up itself, and leaves a unit out that would break the rule. An embedded store, whose
     one writer decides with the whole stream in hand, keeps no tallies.
     """
 
     stream: str
     limit: int
     used: int
-    bound: bool = True
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
@@ -243,6 +241,11 @@ class Store(Protocol):
 
         It stays small; one that only grows says that the disk refuses what nobody waits for.
         """
+        ...
+
+    @property
+    def away(self) -> bool:
+        """Whether it cannot be reached just now; never so of one in this process."""
         ...
 
     async def open(self) -> None:

@@ -73,7 +73,7 @@ class MemorySeats:
         if self._is_late(sitter, now_us):
             sitter.steady_us = now_us
         sitter.beat_us = now_us
-        return Beat(now_us=now_us, live=self.live(), bulletin=bulletin)
+        return Beat(now_us=now_us, live=self.live(), newest=self._epochs, bulletin=bulletin)
 
     def bury(self, epoch: int) -> list[int]:
         """End all epochs whose lease ran out, if this one may judge. Raises `Fenced`."""

@@ -41,7 +41,7 @@ from paygate_engine.stores.base import (
     Wake,
 )
 from paygate_engine.stores.postgres_commit import COMMIT_S, Committer
-from paygate_engine.stores.postgres_link import Answered, Links, Lost, Unreachable
+from paygate_engine.stores.postgres_link import CONNECT_S, Answered, Links, Lost, Unreachable
 from paygate_engine.stores.postgres_nodes import Nodes
 from paygate_engine.stores.postgres_pool import READ_S, READERS, Pool
 from paygate_engine.stores.postgres_words import Words
@@ -75,6 +75,7 @@ class PostgresStore:
         rng: random.Random | None = None,
         on_failed: Callable[[StoreFailed], None] | None = None,
         lease_s: float = LEASE_S,
+        connect_s: float = CONNECT_S,
         commit_s: float = COMMIT_S,
         read_s: float = READ_S,
         readers: int = READERS,
@@ -86,7 +87,7 @@ class PostgresStore:
         self._on_failed = on_failed
         self._kind_list = tuple(kinds)
         self._kinds = Kinds(kinds)
-        self._links = Links(dsn, statements=statements, writes=not read_only)
+        self._links = Links(dsn, statements=statements, writes=not read_only, connect_s=connect_s)
         rng = rng or system_rng()
         self._pool = Pool(self._links, rng, size=readers, read_s=read_s)
         self._committer = Committer(self._links, rng, watched=frozenset(watched), commit_s=commit_s)

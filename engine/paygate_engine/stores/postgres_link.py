@@ -138,9 +138,12 @@ class Links:
     newest try found nobody.
     """
 
-    def __init__(self, dsn: str, *, statements: int = 0, writes: bool = True) -> None:
+    def __init__(
+        self, dsn: str, *, statements: int = 0, writes: bool = True, connect_s: float = CONNECT_S
+    ) -> None:
         self._dsns = each_host(dsn)
         self._statements = statements
+        self._connect_s = connect_s
         # A role that may only read is refused as "read-write" on the primary itself.
         self._target = "read-write" if writes else "primary"
         self._driver: Any = None
@@ -154,7 +157,7 @@ class Links:
             try:
                 connection = await driver.connect(
                     dsn,
-                    timeout=CONNECT_S,
+                    timeout=self._connect_s,
                     statement_cache_size=self._statements,
                     target_session_attrs=self._target,
                 )

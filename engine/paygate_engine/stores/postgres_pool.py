@@ -57,9 +57,13 @@ class Pool:
         With `tries_max` 1 for what must not be executed a second time.
         """
         reason: Exception | None = None
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._read_s
         for tried in range(tries_max):
             if tried:
                 await asyncio.sleep(PAUSE_S * tried * (1 + self._rng.random()))
+            if loop.time() >= until_s:
+                break
             try:
                 async with self._link() as link:
                     return await link.fetch(statement, *arguments, deadline_s=self._read_s)

@@ -1,0 +1,221 @@
+"""Two gateways over one database: whoever acts, a payment is safe, and dead nodes are replaced."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from bank_rig import AMOUNT, Bank
+from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
+
+from paygate_actors.messages import PaymentReply, Refusal, TransactionReply
+from paygate_actors.outcomes import Approved
+from paygate_engine.errors import Fenced
+from paygate_engine.stores.shared import BEAT_S, LEASE_S
+
+
+@pytest.fixture
+async def many(tmp_path: Path) -> AsyncIterator[ManyNodes]:
+    async with many_nodes(tmp_path) as many:
+        yield many
+
+
+async def pair(many: ManyNodes) -> tuple[Node, Node]:
+    return await many.start("a"), await many.start("b")
+
+
+async def test_what_one_node_was_told_every_node_tells(many: ManyNodes):
+    a, b = await pair(many)
+    payment_id = await a.pay()
+
+    first = await b.view(payment_id)
+    await many.until_status(a, payment_id, "success")
+
+    assert first.status == "processing"
+    assert await b.view(payment_id) == await a.view(payment_id)
+
+
+async def test_a_node_that_is_asked_decides_on_what_another_one_recorded(many: ManyNodes):
+    a, b = await pair(many)
+    payment_id = await a.pay()
+    await b.view(payment_id)
+    await many.until_status(a, payment_id, "success")
+
+    refunded = await b.refund(payment_id, 4_000)
+    await many.until(lambda: many.bank.of("refund") != [])
+    too_much = await a.refund(payment_id, 6_001)
+
+    assert isinstance(refunded, TransactionReply)
+    assert isinstance(too_much, Refusal)
+    assert too_much.code == "refund_exceeds_remaining"
+
+
+async def test_refunds_on_two_nodes_at_once_never_exceed_what_was_captured(many: ManyNodes):
+    a, b = await pair(many)
+    payment_id = await a.pay()
+    await many.until_status(a, payment_id, "success")
+
+    replies = await asyncio.gather(*(node.refund(payment_id, 6_000) for node in (a, b, a, b)))
+
+    accepted = [each for each in replies if isinstance(each, TransactionReply)]
+    assert len(accepted) == 1
+    await many.until(lambda: len(many.bank.of("refund")) == 1)
+    await many.pass_time(30)
+    assert len(many.bank.of("refund")) == 1
+
+
+async def test_one_key_on_both_nodes_at_once_is_one_payment(many: ManyNodes):
+    a, b = await pair(many)
+
+    replies = await asyncio.gather(*(node.process(key="k") for node in (a, b, a, b)))
+
+    assert all(isinstance(each, PaymentReply) for each in replies), replies
+    assert len({each.payment.id for each in replies if isinstance(each, PaymentReply)}) == 1
+    await many.pass_time(5)
+    assert len(many.bank.of("charge")) == 1
+
+
+async def test_a_call_that_is_out_is_followed_by_its_own_node_alone(many: ManyNodes):
+    a, b = await pair(many)
+    many.bank.says["charge"] = None
+    payment_id = await a.pay()
+    await many.until(lambda: many.bank.of("charge") != [])
+
+    reversed_there = await b.refund(payment_id)
+    await many.pass_time(20)
+
+    assert isinstance(reversed_there, Refusal)
+    assert many.bank.verbs() == ["charge"]
+    assert "call_in_doubt" not in await b.events(payment_id)
+
+
+async def test_a_wait_on_one_node_ends_with_what_another_one_records(many: ManyNodes):
+    a, b = await pair(many)
+    many.bank.says["charge"] = None
+    payment_id = await a.pay(key="k")
+    await many.until(lambda: many.bank.of("charge") != [])
+    waiting = asyncio.ensure_future(b.gateway.front.process(wanted("k"), wait_s=20))
+    await many.pass_time(1)
+    assert not waiting.done()
+
+    many.bank.answer(Approved(provider_txn_id="ch", amount=AMOUNT, captured=True))
+    await many.until_status(a, payment_id, "success")
+    await many.pass_time(1)
+
+    reply = await waiting
+    assert isinstance(reply, PaymentReply)
+    assert reply.payment.status == "success"
+
+
+# ------------------------------------------------------------------ a node that dies
+
+
+async def test_what_a_dead_node_had_open_is_taken_up_asked_about_and_finished(many: ManyNodes):
+    a = await many.start("a", bank=Bank())
+    b = await many.start("b")
+    a.bank.says["charge"] = None
+    many.bank.says["find"] = Approved(provider_txn_id="ch_1", amount=AMOUNT, captured=True)
+    payment_id = await a.pay()
+    await many.until(lambda: a.bank.of("charge") != [])
+
+    await many.lose(a)
+
+    view = await many.until_status(b, payment_id, "success")
+    assert view.provider_txn_id == "ch_1"
+    assert many.bank.verbs() == ["find"]
+    assert b.gauge("paygate_node_adopted_total") == 1
+
+
+async def test_what_a_look_up_does_not_see_is_sent_again_under_the_same_key(many: ManyNodes):
+    a = await many.start("a", bank=Bank())
+    b = await many.start("b")
+    a.bank.says["charge"] = None
+    payment_id = await a.pay()
+    await many.until(lambda: a.bank.of("charge") != [])
+
+    await many.lose(a)
+    await many.pass_time(10)
+
+    await many.until_status(b, payment_id, "success")
+    assert many.bank.verbs()[:2] == ["find", "charge"]
+    assert many.bank.of("charge")[0].key == a.bank.of("charge")[0].key
+    assert many.bank.of("charge")[0].cvv is None
+
+
+async def test_a_frozen_node_that_wakes_writes_nothing_more_and_ends(many: ManyNodes):
+    a = await many.start("a", bank=Bank())
+    b = await many.start("b")
+    a.bank.says["charge"] = None
+    payment_id = await a.pay()
+    await many.until(lambda: a.bank.of("charge") != [])
+    await many.lose(a)
+    await many.pass_time(10)
+    await many.until_status(b, payment_id, "success")
+    recorded = await b.events(payment_id)
+
+    a.store.plug_in()
+    a.bank.hang_up()
+    await many.pass_time(2 * BEAT_S)
+
+    assert isinstance(a.fatal[0], Fenced)
+    assert await b.events(payment_id) == recorded
+
+
+async def test_a_node_that_cannot_be_sure_of_its_lease_sends_nothing_and_refuses(many: ManyNodes):
+    a = await many.start("a")
+    a.store.unplug()
+    await many.pass_time(LEASE_S)
+
+    refused = await a.process()
+
+    assert isinstance(refused, Refusal)
+    assert refused.code == "overloaded"
+    assert a.gateway.front.readiness() is not None
+    assert many.bank.heard == []
+    a.store.plug_in()
+    await many.pass_time(2 * BEAT_S)
+    assert a.fatal == []
+    assert a.gateway.front.readiness() is None
+    await many.until_status(a, await a.pay(), "success")
+
+
+async def test_after_an_outage_for_all_nobody_is_taken_for_dead(many: ManyNodes):
+    a, b = await pair(many)
+    many.bank.says["charge"] = None
+    await a.pay()
+    for node in (a, b):
+        node.store.unplug()
+    await many.pass_time(5 * LEASE_S)
+
+    for node in (a, b):
+        node.store.plug_in()
+    await many.pass_time(3 * LEASE_S)
+
+    assert (a.fatal, b.fatal) == ([], [])
+    assert b.gauge("paygate_node_buried_total") == 0
+    assert many.bank.verbs() == ["charge"]
+
+
+async def test_a_node_that_leaves_in_order_hands_over_at_once(many: ManyNodes):
+    a = await many.start("a", bank=Bank())
+    b = await many.start("b")
+    payment_id = await a.pay(manual=True)
+    await many.until_status(a, payment_id, "authorized")
+
+    await a.gateway.stop()
+    many.nodes.remove(a)
+    await many.pass_time(15)
+
+    assert b.gauge("paygate_node_adopted_total") == 1
+
+
+async def test_a_new_node_is_not_taken_for_dead_before_the_next_beat(many: ManyNodes):
+    a = await many.start("a")
+    many.bank.says["charge"] = None
+    b = await many.start("b")
+    payment_id = await b.pay()
+    await many.until(lambda: many.bank.of("charge") != [])
+
+    await a.refund(payment_id)
+
+    assert "call_in_doubt" not in await a.events(payment_id)
