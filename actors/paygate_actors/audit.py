@@ -25,6 +25,9 @@ WALK_EVERY_S: Final = 60.0
 # The file of published ends, in the data folder; operators copy it to where nobody can change it.
 HEADS_FILE: Final = "audit.heads"
 
+# And those of one chain of several: nodes may share a folder, and a seat may move to another one.
+_HEADS_OF: Final = "audit-{}.heads"
+
 _log = structlog.get_logger("paygate.audit")
 
 
@@ -33,9 +36,24 @@ def head_key(vault: Vault) -> bytes:
     return vault.mac("audit-heads", b"signing key")
 
 
-def published(folder: Path, vault: Vault) -> dict[int, bytes]:
+def heads_file(chain_name: str) -> str:
+    """The file of published ends of a chain; the only chain that there is has no name."""
+    return _HEADS_OF.format(chain_name) if chain_name else HEADS_FILE
+
+
+def published_by_chain(folder: Path, vault: Vault) -> dict[str, dict[int, bytes]]:
+    """As `published`, of every chain of which this folder has ends; raises `BadHead`."""
+    prefix, suffix = _HEADS_OF.split("{}")
+    found = {"": published(folder, vault)}
+    for path in sorted(folder.glob(_HEADS_OF.format("*"))):
+        name = path.name.removeprefix(prefix).removesuffix(suffix)
+        found[name] = published(folder, vault, name)
+    return {name: heads for name, heads in found.items() if heads}
+
+
+def published(folder: Path, vault: Vault, chain_name: str = "") -> dict[int, bytes]:
     """The hashes that were published for this folder, by row; raises `BadHead` for a forged one."""
-    path = folder / HEADS_FILE
+    path = folder / heads_file(chain_name)
     if not path.exists():
         return {}
     with path.open("rb") as lines:

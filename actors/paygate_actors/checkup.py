@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from paygate_actors import events as e
 from paygate_actors.backup import Backup
+from paygate_actors.chains import rows_count
 from paygate_actors.config import Config
 from paygate_actors.endpoints import Endpoints
 from paygate_actors.evolving import evolve
@@ -153,7 +154,7 @@ async def check_up(
         attention=dict(attention),
         parked=parked,
         parked_oldest_us=oldest_us,
-        audit_rows=(await store.audit_head())[0],
+        audit_rows=await rows_count(store),
         bounds=bounds,
         given_up=await _given_up(store, endpoints),
         gone=tuple(each.id for each in endpoints.all() if each.disabled == "gone"),

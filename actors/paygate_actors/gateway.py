@@ -20,7 +20,8 @@ import structlog
 
 from paygate_actors.admission import DRAINING, Admission
 from paygate_actors.among import Alone, Among
-from paygate_actors.audit import HEADS_FILE, HeadPublisher, Verifier, head_key
+from paygate_actors.audit import HeadPublisher, Verifier, head_key, heads_file
+from paygate_actors.chains import own_chain
 from paygate_actors.config import Config
 from paygate_actors.damage import DamageBook, Mender
 from paygate_actors.desk_office import DeskOffice
@@ -374,7 +375,7 @@ class Gateway:
         at_us = self.system.clock.now_us()
         await note_places(self._config, self.store, self.journal, at_us=at_us)
         if threads:
-            heads = Path(self._config.data_dir) / HEADS_FILE
+            heads = Path(self._config.data_dir) / heads_file(own_chain(self.store))
             self._publisher = self._storage.start(HeadPublisher, "audit-heads", heads)
         self._storage.start(Verifier, "audit", self.store, set_aside=self._set_aside)
         if isinstance(self.store, SqliteStore):

@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +68,9 @@ def vault_keys(
         )
     path = data_dir / KEYS_FILE
     if not path.exists():
-        generate_keys_file(path, random=random)
+        # Of several nodes that start in one folder, one makes them.
+        with suppress(FileExistsError):
+            generate_keys_file(path, random=random)
     return load_keys_file(path)
 
 

@@ -16,11 +16,13 @@ from cyclopts import App, CycloptsError
 
 from paygate_engine.errors import StoreFailed, StoreRefused
 from paygate_http.flags import (
+    AuditFlags,
     BackupFlags,
     CheckFlags,
     DoctorFlags,
     FolderFlags,
     ListenFlags,
+    MigrateFlags,
     ProveFlags,
     ReplayFlags,
     RoutingReplayFlags,
@@ -28,6 +30,7 @@ from paygate_http.flags import (
     ServeFlags,
     SimulateFlags,
     TriggerFlags,
+    WorkerFlags,
     flag,
 )
 from paygate_http.process import Exit, Refused
@@ -61,6 +64,14 @@ def serve(*, flags: ServeFlags | None = None) -> int:
     from paygate_http import commands_serve
 
     return commands_serve.serve(flags or ServeFlags())
+
+
+@app.command(show=False)
+def worker(*, flags: WorkerFlags | None = None) -> int:
+    """Be one of the processes of `serve --workers`, until standard input ends."""
+    from paygate_http import commands_serve
+
+    return commands_serve.worker(flags or WorkerFlags())
 
 
 @app.command
@@ -112,6 +123,14 @@ def doctor(*, flags: DoctorFlags | None = None) -> int:
 
 
 @app.command
+def migrate(*, flags: MigrateFlags | None = None) -> int:
+    """Bring a database up to this version, as every node does when it starts."""
+    from paygate_http import commands_migrate
+
+    return commands_migrate.migrate(flags or MigrateFlags())
+
+
+@app.command
 def backup(folder: Path, /, *, flags: BackupFlags | None = None) -> int:
     """Copy the data folder to a new one, verified, while the server runs or when none does."""
     from paygate_http import commands_backup
@@ -159,17 +178,11 @@ def keys_revoke(key_id: str, /, *, flags: FolderFlags | None = None) -> int:
 
 
 @audit.command(name="verify")
-def audit_verify(
-    *,
-    data: Annotated[Path, flag("--data", "Folder of the gateway.")] = Path("data"),
-    config: Annotated[
-        Path | None, flag("--config", "TOML file with the vault's keys, for published ends.")
-    ] = None,
-) -> int:
+def audit_verify(*, flags: AuditFlags | None = None) -> int:
     """Walk the chain and name the first bad row; a running server is not disturbed."""
     from paygate_http import commands_audit
 
-    return commands_audit.verify(data, config)
+    return commands_audit.verify(flags or AuditFlags())
 
 
 @webhooks.command(name="replay")

@@ -1,43 +1,64 @@
-"""`paygate audit verify`: the chain walked from its first row, beside a running server or not."""
+"""`paygate audit verify`: the chains walked from their first row, beside running nodes or not."""
 
 import asyncio
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from paygate_actors.audit import HEADS_FILE, published
-from paygate_actors.projection import KINDS
-from paygate_actors.proving import walk_chain
+from paygate_actors.audit import published, published_by_chain
+from paygate_actors.chains import Walked, walk_chains
+from paygate_actors.config import Config
 from paygate_actors.vault import Vault
 from paygate_actors.vault_keys import KeysRefused, known_keys
-from paygate_engine import chain
 from paygate_engine.heads import BadHead
-from paygate_engine.stores.sqlite import SqliteStore
 from paygate_http.configure import ConfigInvalid, load
+from paygate_http.configure_sources import Setting
+from paygate_http.flags import AuditFlags
 from paygate_http.process import Exit
+from paygate_http.stores import opened_to_read
 
 
-def verify(folder: Path, config: Path | None = None) -> Exit:
-    """Print the head of a sound chain, or its first bad row (then FAILED).
+def verify(flags: AuditFlags) -> Exit:
+    """Print the heads of sound chains, or the first bad row (then FAILED).
 
-    The chain is also held against the ends that the server published, if the vault's keys are
-    known: those of `config` and the environment, or the sandbox's own in the folder. Raises
-    `StoreRefused` where the folder holds no gateway's data, `ConfigInvalid` for unusable keys.
+    Each chain is also held against its ends that were published to the folder, if the vault's keys
+    are known: those of the configuration, or the sandbox's own in the folder. Raises `StoreRefused`
+    where there is no gateway's data, `ConfigInvalid` for unusable keys.
     """
+    config = read_config(flags.config, flags.settings())
     try:
-        heads = published_ends(folder, config)
+        ends = ends_of(config, flags.data)
     except BadHead as error:
-        sys.stdout.write(f"audit: {folder / HEADS_FILE}: {error}\n")
+        sys.stdout.write(f"audit: {flags.data}: {error}\n")
         return Exit.FAILED
-    found = asyncio.run(_verify(folder, heads or {}))
-    match found:
-        case chain.Head():
-            ends = "not compared" if heads is None else f"{len(heads)} published ends agree"
-            sys.stdout.write(f"audit: {found.n} rows, all sound; {ends}; head {found.hash.hex()}\n")
-            return Exit.DRAINED
-        case chain.Fault():
-            sys.stdout.write(f"audit: row {found.n} is bad: {found.text}\n")
-            return Exit.FAILED
+    walked = asyncio.run(_walk(config, flags.data, ends or {}))
+    if walked.fault is not None:
+        sys.stdout.write(f"audit: {_of(walked.chain)}row {walked.fault.n} is bad:")
+        sys.stdout.write(f" {walked.fault.text}\n")
+        return Exit.FAILED
+    for name, head in walked.heads.items():
+        known = (
+            "not compared" if ends is None else f"{len(ends.get(name, {}))} published ends agree"
+        )
+        sys.stdout.write(
+            f"audit: {_of(name)}{head.n} rows, all sound; {known}; head {head.hash.hex()}\n"
+        )
+    return Exit.DRAINED
+
+
+def read_config(file: Path | None, flags: Iterable[Setting] = ()) -> Config:
+    """The configuration of a command that only looks at what is stored."""
+    return load(file=file, environment=os.environ, flags=flags, serves=False).config
+
+
+def ends_of(config: Config, folder: Path) -> dict[str, dict[int, bytes]] | None:
+    """The ends that were published to the folder, by chain; None where nobody knows its keys.
+
+    Raises `BadHead` for a forged one, `ConfigInvalid` for unusable keys.
+    """
+    vault = _vault(config, folder)
+    return None if vault is None else published_by_chain(folder, vault)
 
 
 def published_ends(folder: Path, config: Path | None) -> dict[int, bytes] | None:
@@ -45,20 +66,22 @@ def published_ends(folder: Path, config: Path | None) -> dict[int, bytes] | None
 
     Raises `BadHead` for a forged one, `ConfigInvalid` for unusable keys.
     """
-    settings = load(file=config, environment=os.environ, serves=False).config
+    vault = _vault(read_config(config), folder)
+    return None if vault is None else published(folder, vault)
+
+
+def _vault(config: Config, folder: Path) -> Vault | None:
     try:
-        keys = known_keys(settings.vault, data_dir=folder)
+        keys = known_keys(config.vault, data_dir=folder)
     except KeysRefused as error:
         raise ConfigInvalid(f"vault: {error}") from error
-    if keys is None:
-        return None
-    return published(folder, Vault(keys.keys, keys.fingerprint_key, random=os.urandom))
+    return None if keys is None else Vault(keys.keys, keys.fingerprint_key, random=os.urandom)
 
 
-async def _verify(folder: Path, heads: dict[int, bytes]) -> chain.Head | chain.Fault:
-    store = SqliteStore(folder, KINDS, read_only=True)
-    await store.open()
-    try:
-        return await walk_chain(store, heads)
-    finally:
-        await store.close()
+def _of(chain_name: str) -> str:
+    return f"chain {chain_name}: " if chain_name else ""
+
+
+async def _walk(config: Config, folder: Path, ends: Mapping[str, Mapping[int, bytes]]) -> Walked:
+    async with opened_to_read(config, folder) as store:
+        return await walk_chains(store, ends)

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from paygate_actors.backup import Backup, Damaged, Watch, back_up, note
 from paygate_engine.clock import SystemClock
-from paygate_http.commands_audit import published_ends
+from paygate_engine.stores.sqlite import DATABASE_NAME
+from paygate_http.commands_audit import published_ends, read_config
 from paygate_http.flags import BackupFlags
 from paygate_http.process import Exit, Refused
 
@@ -31,6 +32,12 @@ def backup(target: Path, flags: BackupFlags) -> Exit:
     Raises `StoreRefused` for a folder that holds no gateway's data or a target that cannot be
     made, `ConfigInvalid` for unusable keys, `Refused` where the copy does not verify.
     """
+    configured = read_config(flags.config).database.url is not None
+    if configured and not (flags.data / DATABASE_NAME).exists():
+        raise Refused(
+            f"{flags.data} holds no journal, as a database is configured: that is backed up with"
+            " PostgreSQL's own tools (docs/backup.md)"
+        )
     with _progress() as watch, _process_of_its_own():
         made = asyncio.run(_make(target, flags, watch))
     _tell(made)

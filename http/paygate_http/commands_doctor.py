@@ -1,7 +1,6 @@
-"""`paygate doctor`: one screen about a data folder, and about the server that runs on it."""
+"""`paygate doctor`: one screen about a data folder or a database, and about a running server."""
 
 import asyncio
-import os
 import platform
 import shutil
 import sys
@@ -12,25 +11,28 @@ from typing import Final
 
 import aiohttp
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
 from paygate_actors.audit import HEADS_FILE
 from paygate_actors.backup import Backup, last_backup, restored_from
-from paygate_actors.checkup import Bounds, Checkup, check_up, troubles
-from paygate_actors.projection import KINDS
+from paygate_actors.chains import ONLY
+from paygate_actors.checkup import FREE_BYTES_MIN, Bounds, Checkup, check_up, troubles
+from paygate_actors.config import Config
 from paygate_actors.scrubber import damaged_rows
 from paygate_engine.clock import SystemClock
 from paygate_engine.heads import BadHead
 from paygate_engine.stores.folder import LOCK_NAME
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
-from paygate_http.commands_audit import published_ends
-from paygate_http.configure import load
+from paygate_http.commands_audit import ends_of, read_config
 from paygate_http.control import is_served
+from paygate_http.doctor_database import look_at_database
 from paygate_http.doctor_desk import desk_rows
 from paygate_http.doctor_metrics import read_metrics
 from paygate_http.flags import DoctorFlags
 from paygate_http.process import Exit, read_key
+from paygate_http.stores import opened_to_read
 
 # Public: every sandbox has it.
 SANDBOX_KEY: Final = "sk_sandbox_operator"
@@ -53,46 +55,57 @@ def doctor(flags: DoctorFlags) -> Exit:
     Raises `StoreRefused` where the folder holds no gateway's data, `ConfigInvalid`, `Refused` for a
     bad key file.
     """
-    config = load(file=flags.config, environment=os.environ, serves=False).config
+    config = read_config(flags.config, flags.settings())
     rows: Rows = [("paygate", version("paygate")), ("Python", platform.python_version())]
     found: list[str] = []
-    checkup = asyncio.run(_look(flags, Bounds.of(config), rows, found))
-    if checkup is not None:
-        rows += _state(checkup)
-        found += troubles(checkup)
+    checkup = asyncio.run(_look(flags, config, rows, found))
+    rows += _state(checkup)
+    found += troubles(checkup)
     if flags.url is not None:
-        mode = None if checkup is None else checkup.mode
-        asyncio.run(_ask(flags.url, _key(flags, mode), rows, found))
+        asyncio.run(_ask(flags.url, _key(flags, checkup.mode), rows, found))
     _print(rows, found)
     return Exit.FAILED if found else Exit.DRAINED
 
 
-async def _look(flags: DoctorFlags, bounds: Bounds, rows: Rows, found: list[str]) -> Checkup | None:
-    folder = flags.data
-    store = SqliteStore(folder, KINDS, read_only=True)
-    await store.open()
-    try:
-        bug = "WAL-reset bug: let no other program write to it" if store.wal_reset_bug else "sound"
-        rows.append(("SQLite", f"{store.sqlite_version} ({bug})"))
-        free = shutil.disk_usage(folder).free
-        rows.append(("folder", f"{folder} ({_mib(_size(folder))}; {_mib(free)} free)"))
-        rows.append(("server", _server(folder)))
-        newest = _published(flags, rows, found)
-        found += [sentence async for sentence in _damage(store)]
-        restored = restored_from(folder)
-        now_us = SystemClock().now_us()
-        if restored is not None:
-            rows.append(("restored from", _backup(restored, now_us)))
+async def _look(flags: DoctorFlags, config: Config, rows: Rows, found: list[str]) -> Checkup:
+    async with opened_to_read(config, flags.data) as store:
+        if isinstance(store, SqliteStore):
+            return await _look_at_folder(store, flags.data, config, rows, found)
+        ends = _ends(flags.data, config, found) or {}
+        await look_at_database(store, config, ends, rows=rows, found=found)
         return await check_up(
             store,
-            now_us=now_us,
-            bounds=bounds,
-            published_n=newest,
-            free_bytes=free,
-            last_backup=last_backup(folder),
+            now_us=SystemClock().now_us(),
+            # How a database is backed up, and how much room it has, is its own keeper's business.
+            bounds=replace(Bounds.of(config), backup_us=None),
+            published_n=None,
+            free_bytes=FREE_BYTES_MIN,
+            last_backup=None,
         )
-    finally:
-        await store.close()
+
+
+async def _look_at_folder(
+    store: SqliteStore, folder: Path, config: Config, rows: Rows, found: list[str]
+) -> Checkup:
+    bug = "WAL-reset bug: let no other program write to it" if store.wal_reset_bug else "sound"
+    rows.append(("SQLite", f"{store.sqlite_version} ({bug})"))
+    free = shutil.disk_usage(folder).free
+    rows.append(("folder", f"{folder} ({_mib(_size(folder))}; {_mib(free)} free)"))
+    rows.append(("server", _server(folder)))
+    newest = _published(folder, config, rows, found)
+    found += [sentence async for sentence in _damage(store)]
+    restored = restored_from(folder)
+    now_us = SystemClock().now_us()
+    if restored is not None:
+        rows.append(("restored from", _backup(restored, now_us)))
+    return await check_up(
+        store,
+        now_us=now_us,
+        bounds=Bounds.of(config),
+        published_n=newest,
+        free_bytes=free,
+        last_backup=last_backup(folder),
+    )
 
 
 async def _damage(store: SqliteStore) -> AsyncIterator[str]:
@@ -114,16 +127,20 @@ async def _damage(store: SqliteStore) -> AsyncIterator[str]:
             yield f"A row of {damage.table} is damaged ({damage.name!r}): see docs/reliability.md."
 
 
-def _published(flags: DoctorFlags, rows: Rows, found: list[str]) -> int | None:
-    try:
-        heads = published_ends(flags.data, flags.config)
-    except BadHead as error:
-        found.append(f"{HEADS_FILE} was changed by somebody: {error}.")
-        return None
-    newest = max(heads, default=None) if heads else None
-    text = "keys not known: give --config" if heads is None else f"{newest or 'none'}"
+def _published(folder: Path, config: Config, rows: Rows, found: list[str]) -> int | None:
+    ends = _ends(folder, config, found)
+    newest = max(ends.get(ONLY, {}), default=None) if ends else None
+    text = "keys not known: give --config" if ends is None else f"{newest or 'none'}"
     rows.append(("newest published end", text))
     return newest
+
+
+def _ends(folder: Path, config: Config, found: list[str]) -> dict[str, dict[int, bytes]] | None:
+    try:
+        return ends_of(config, folder)
+    except BadHead as error:
+        found.append(f"{HEADS_FILE} was changed by somebody: {error}.")
+        return {}
 
 
 def _size(folder: Path) -> int:

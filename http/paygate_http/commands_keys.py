@@ -1,4 +1,7 @@
-"""`paygate keys`: through the server that serves the folder, or in the folder when none does."""
+"""`paygate keys`: through the server that serves the folder, or in the folder when none does.
+
+A database takes many writers: there the command is a node of its own for as long as it takes.
+"""
 
 import asyncio
 import os
@@ -18,6 +21,7 @@ from paygate_http.configure import load
 from paygate_http.control import RemoteDesk, is_served
 from paygate_http.flags import FolderFlags
 from paygate_http.key_desk import KeyDesk, KeyRefused, NewKey
+from paygate_http.logs import configure_logs
 from paygate_http.opening import open_gateway
 from paygate_http.process import Exit, leave
 
@@ -79,12 +83,15 @@ async def _desk(flags: FolderFlags, *, must_exist: bool) -> AsyncGenerator[KeyDe
     # A server knows its own keys: whoever asks it needs to name the folder only.
     looked = load(file=flags.config, environment=os.environ, flags=settings, serves=False)
     folder = looked.config.data_dir
-    if is_served(folder):
-        yield RemoteDesk(folder)
-        return
-    if must_exist and not Path(folder).is_dir():  # noqa: ASYNC240  # nothing else runs
-        raise KeyRefused(f"there is no folder {folder}")
+    if looked.config.database.url is None:
+        if is_served(folder):
+            yield RemoteDesk(folder)
+            return
+        if must_exist and not Path(folder).is_dir():  # noqa: ASYNC240  # nothing else runs
+            raise KeyRefused(f"there is no folder {folder}")
     config = load(file=flags.config, environment=os.environ, flags=settings).config
+    # Standard output is for the key alone.
+    configure_logs("warning")
     # Opened, but not recovered: nothing but this change happens, and no provider is called.
     gateway = await open_gateway(config, on_fatal=lambda _: leave(Exit.FAILED))
     try:

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +12,7 @@ from paygate_actors.config import Config, ProviderConfig
 from paygate_actors.damage import fold
 from paygate_actors.furnish import adapters_of
 from paygate_actors.money import Money
-from paygate_actors.projection import KINDS, PAYMENT, PROVIDER
+from paygate_actors.projection import PAYMENT, PROVIDER
 from paygate_actors.provider_desk import read_switches
 from paygate_actors.proving import pages
 from paygate_actors.routing import Candidate
@@ -22,10 +20,10 @@ from paygate_actors.routing_replay import Report, RoutingReplay
 from paygate_engine.errors import Corrupt
 from paygate_engine.ids import Ids
 from paygate_engine.stores.base import PAGE_MAX, Query, Store
-from paygate_engine.stores.sqlite import SqliteStore
 from paygate_http.configure import ConfigInvalid, load, sandbox_providers
 from paygate_http.flags import RoutingReplayFlags
 from paygate_http.process import Exit
+from paygate_http.stores import opened_to_read
 from paygate_http.wire import parse_time
 
 # Their ids are held to be read oldest first: some 200 MB.
@@ -58,7 +56,7 @@ def replay(flags: RoutingReplayFlags) -> Exit:
 
 
 async def _replay(config: Config, data: Path, *, from_us: int | None, to_us: int | None) -> Report:
-    async with _opened(data) as store:
+    async with opened_to_read(config, data) as store:
         candidates = await _candidates(config, store)
         query = Query(
             kind=PAYMENT,
@@ -113,16 +111,6 @@ async def _candidate(config: ProviderConfig, candidate: Candidate, store: Store)
         priority=config.priority if switches.priority is None else switches.priority,
         weight=config.weight if switches.weight is None else switches.weight,
     )
-
-
-@asynccontextmanager
-async def _opened(data: Path) -> AsyncGenerator[SqliteStore]:
-    store = SqliteStore(data, KINDS, read_only=True)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def told(report: Report) -> list[str]:

@@ -98,11 +98,13 @@ async def _way(flags: ReplayFlags) -> AsyncGenerator[Ask]:
     settings = tuple(flags.settings())
     looked = load(file=flags.config, environment=os.environ, flags=settings, serves=False)
     folder = looked.config.data_dir
-    if is_served(folder):
+    alone = looked.config.database.url is None
+    if alone and is_served(folder):
         remote = RemoteReplays(folder, timeout_s=ASK_S)
         yield lambda body: _at(remote.page, body)
         return
-    refuse_no_data(Path(folder))
+    if alone:
+        refuse_no_data(Path(folder))
     # A dry run sends nothing and signs nothing: it needs no more of the configuration than a look.
     config = looked.config
     if not flags.dry_run:

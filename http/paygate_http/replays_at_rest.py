@@ -1,4 +1,4 @@
-"""Webhooks read again in a folder that no server serves."""
+"""Webhooks read again in a folder that no server serves, or in a database that many do."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,15 +14,17 @@ from paygate_actors.furnish import adapters_of, is_unmarked
 from paygate_actors.guarding import guarded
 from paygate_actors.messages import Refusal
 from paygate_actors.parking import Stored
-from paygate_actors.projection import KINDS
 from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
 from paygate_actors.replaying import Replayer
 from paygate_engine.errors import Corrupt
-from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
+from paygate_engine.stores.base import Store
+from paygate_engine.stores.sqlite import DATABASE_NAME
 from paygate_http.configure import sandbox_providers
+from paygate_http.logs import configure_logs
 from paygate_http.opening import open_gateway
 from paygate_http.process import Exit, Refused, leave
+from paygate_http.stores import opened_to_read
 
 Pages = Callable[[ReplayWebhooks], Awaitable[ReplayPage | Refusal]]
 
@@ -40,11 +42,13 @@ def refuse_no_data(folder: Path) -> None:
 
 @asynccontextmanager
 async def writing(config: Config) -> AsyncGenerator[Pages]:
-    """Pages of a gateway that has the folder to itself. Raises what `open_gateway` does.
+    """Pages of a gateway that has the folder to itself, or is one node more for that time.
 
-    It is opened, but not recovered: what is read otherwise is stored, and the next server that
-    starts brings it to its payments.
+    Raises what `open_gateway` does. It is opened, but not recovered: what is read otherwise is
+    stored, and the next server that starts brings it to its payments.
     """
+    # Standard output is for what changed.
+    configure_logs("warning")
     gateway = await open_gateway(_with_sandbox(config), on_fatal=lambda _: leave(Exit.FAILED))
     try:
         yield gateway.front.replay_webhooks
@@ -58,9 +62,7 @@ async def reading(config: Config) -> AsyncGenerator[Pages]:
 
     Raises `StoreRefused` for a folder of an older version, or of the other mode.
     """
-    store = SqliteStore(Path(config.data_dir), KINDS, read_only=True)
-    await store.open()
-    try:
+    async with opened_to_read(config, Path(config.data_dir)) as store:
         mode = "sandbox" if config.sandbox.enabled else "live"
         await is_unmarked(config.data_dir, store, mode=mode)
         adapters = adapters_of(_with_sandbox(config))
@@ -70,11 +72,9 @@ async def reading(config: Config) -> AsyncGenerator[Pages]:
         finally:
             for adapter in adapters.values():
                 await adapter.close()
-    finally:
-        await store.close()
 
 
-def _payment_of(store: SqliteStore) -> Callable[[str, ProviderEvent], Awaitable[str | None]]:
+def _payment_of(store: Store) -> Callable[[str, ProviderEvent], Awaitable[str | None]]:
     addressees = Addressees(store, Mender(store, DamageBook()), lambda _: False)
 
     async def find(provider: str, event: ProviderEvent) -> str | None:

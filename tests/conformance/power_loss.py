@@ -42,7 +42,7 @@ from paygate_engine.heads import mend_heads
 from paygate_engine.stores.sqlite import SqliteStore
 from paygate_http.commands_audit import verify
 from paygate_http.commands_prove import prove
-from paygate_http.flags import ProveFlags
+from paygate_http.flags import AuditFlags, ProveFlags
 from paygate_http.process import Exit, Refused
 
 DATABASE: Final = "journal.db"
@@ -474,7 +474,7 @@ def refusal(folder: Path, *, proves: bool) -> str:
             if proves and prove(None, ProveFlags(all=True, data=folder)) != Exit.DRAINED:
                 return said.getvalue()[-500:]
             asyncio.run(_open_to_write(folder))
-            if verify(folder) != Exit.DRAINED:
+            if verify(AuditFlags(data=folder)) != Exit.DRAINED:
                 return said.getvalue()[-500:]
     except (StoreRefused, Refused) as error:
         return f"{type(error).__name__}: {error}"

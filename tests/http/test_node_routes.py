@@ -9,7 +9,7 @@ from paygate_actors.nodes import Nodes, NodeView
 from paygate_engine.clock import ManualClock
 from paygate_engine.stores.base import Unit, Wake
 from paygate_engine.stores.memory import MemoryStore
-from paygate_engine.stores.shared import NodeRow, Seat
+from paygate_engine.stores.shared_memory import MemoryCluster
 
 AT_US = 1_768_473_000_000_000
 AT = "2026-01-15T10:30:00.000000Z"
@@ -24,32 +24,6 @@ LIVE = NodeView(
     open_payments=3,
     is_self=True,
 )
-
-
-class SeatedStore(MemoryStore):
-    """A store with seats, as far as they can be listed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seat = Seat(seat=2, epoch=7, chain="2", now_us=AT_US)
-
-    async def take_duty(self, name: str) -> bool:
-        return True
-
-    async def nodes(self) -> list[NodeRow]:
-        row = NodeRow(
-            seat=1,
-            epoch=6,
-            name="gone:1",
-            state="buried",
-            joined_us=AT_US,
-            beat_us=AT_US,
-            lease_until_us=AT_US,
-        )
-        own = msgspec.structs.replace(
-            row, seat=2, epoch=7, name="here:2", state="live", open_streams=4
-        )
-        return [row, own]
 
 
 async def test_a_node_is_written_in_the_wires_words(gateway: Any) -> None:
@@ -108,9 +82,18 @@ async def test_a_store_of_ones_own_has_one_node_with_all_that_is_open() -> None:
 
 
 async def test_a_shared_store_tells_of_every_seat_and_which_one_is_asked() -> None:
-    nodes = Nodes(SeatedStore(), clock=ManualClock(), name="not used")
+    clock = ManualClock()
+    cluster = MemoryCluster(clock=clock)
+    ann, bob = cluster.node(), cluster.node()
+    for store, name in ((ann, "ann"), (bob, "bob")):
+        await store.open()
+        await store.join(name)
+    await bob.commit([Unit(wakes=(Wake(stream="pay_1", at_us=0),))], [[]])
+    await ann.leave()
+    nodes = Nodes(bob, clock=clock, name="not used")
 
     gone, here = await nodes.all()
 
-    assert (gone.seat, gone.name, gone.state, gone.is_self) == (1, "gone:1", "buried", False)
-    assert (here.seat, here.name, here.open_payments, here.is_self) == (2, "here:2", 4, True)
+    assert (gone.seat, gone.name, gone.state, gone.is_self) == (1, "ann", "left", False)
+    assert (here.seat, here.name, here.state, here.is_self) == (2, "bob", "live", True)
+    assert (here.open_payments, here.lease_until_us) == (1, clock.now_us() + 10_000_000)

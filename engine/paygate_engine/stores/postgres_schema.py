@@ -67,15 +67,19 @@ async def check_server(link: Link, *, durable: bool) -> None:
         )
 
 
-async def upgrade(link: Link, kinds: Sequence[Kind]) -> None:
-    """Bring a new or an older database to our schema, in one transaction; or `StoreRefused`."""
+async def upgrade(link: Link, kinds: Sequence[Kind]) -> list[Migration]:
+    """Bring a new or an older database to our schema, in one transaction; what was run for it.
+
+    Raises `StoreRefused`.
+    """
     if await _is_up(link, kinds):
-        return
+        return []
     async with link.transaction():
         await link.fetch(_LOCK, deadline_s=MIGRATION_S)
         if not await _is_ours(link):
             await link.run_script(_FIRST, deadline_s=CHECK_S)
-        for migration in pending(read_migrations(MIGRATIONS), await _applied(link)):
+        due = pending(read_migrations(MIGRATIONS), await _applied(link))
+        for migration in due:
             await _apply(link, migration)
         for kind in await _new_kinds(link, kinds):
             await link.fetch(
@@ -84,6 +88,7 @@ async def upgrade(link: Link, kinds: Sequence[Kind]) -> None:
                 ",".join(kind.facets),
                 deadline_s=CHECK_S,
             )
+    return due
 
 
 async def check(link: Link, kinds: Sequence[Kind]) -> None:
@@ -95,8 +100,8 @@ async def check(link: Link, kinds: Sequence[Kind]) -> None:
     await _new_kinds(link, kinds)
 
 
-async def migrate(dsn: str, kinds: Sequence[Kind] = ()) -> list[Applied]:
-    """Bring a database up without a store, as a role that may; the migrations that it now has.
+async def migrate(dsn: str, kinds: Sequence[Kind] = ()) -> list[Migration]:
+    """Bring a database up without a store, as a role that may; the migrations that were run.
 
     Raises `StoreRefused`.
     """
@@ -104,8 +109,7 @@ async def migrate(dsn: str, kinds: Sequence[Kind] = ()) -> list[Applied]:
         link = await Links(dsn).connect()
         try:
             await check_server(link, durable=False)
-            await upgrade(link, kinds)
-            return await _applied(link)
+            return await upgrade(link, kinds)
         finally:
             link.end()
     except (Unreachable, Lost, Answered) as error:
