@@ -378,15 +378,6 @@ def test_a_sum_of_the_database_that_is_not_the_payments_is_named(
     assert rules(proof) == ["sum in the database"] * broken
 
 
-def test_what_was_never_captured_has_no_sum_in_the_database():
-    proof = proof_of(CREATED, started("txn_1-1"), MOVING)
-
-    prove_tally(proof, None)
-    prove_tally(proof, (0, 0))
-
-    assert rules(proof) == []
-
-
 def test_a_proof_says_which_epochs_recorded_what():
     epochs = (0, 0, 3, 3, 2)
     events = [replace(row, epoch=n) for row, n in zip(rows(*CHARGED), epochs, strict=True)]
