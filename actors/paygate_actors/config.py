@@ -10,6 +10,7 @@ from typing import Literal
 
 from paygate_actors.routing_config import Routing
 from paygate_actors.section import Section
+from paygate_engine.stores.shared import LEASE_S
 
 
 class Server(Section, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class Database(Section, frozen=True, kw_only=True):
 
     url: str | None = None
     node: str = ""
+    lease_s: float = LEASE_S  # a node that is not heard of for so long may be taken for dead
 
 
 class Sandbox(Section, frozen=True, kw_only=True):
