@@ -4,6 +4,7 @@ Three signs of too much: payments in memory, the age of the oldest waiting messa
 journal's backlog. And one of not yet, or not any more: recovery and drain.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from paygate_actors.config import Limits
@@ -17,13 +18,14 @@ from paygate_engine.system import ActorSystem
 RETRY_AFTER_S: Final = 1
 
 RECOVERING: Final = "recovering: open payments are being loaded"
+AWAY: Final = "the database cannot be reached just now: nothing was done"
 DRAINING: Final = "draining: the server is about to stop"
 
 
 class Admission:
     """The gate. `state` is one of the sentences above, or None once everything is open."""
 
-    __slots__ = ("_journal", "_limits", "_payments", "_system", "refused", "state")
+    __slots__ = ("_journal", "_limits", "_may_act", "_payments", "_system", "refused", "state")
 
     def __init__(
         self,
@@ -32,11 +34,13 @@ class Admission:
         system: ActorSystem,
         payments: Region[PaymentActor],
         journal: Journal,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._limits = limits
         self._system = system
         self._payments = payments
         self._journal = journal
+        self._may_act = may_act
         self.state: str | None = RECOVERING
         self.refused = 0
 
@@ -44,6 +48,8 @@ class Admission:
         """Why the gateway is not ready, in one sentence; None when it is."""
         if self._journal.failed is not None:
             return "the journal failed: the process is ending"
+        if self._journal.away or not self._may_act():
+            return AWAY
         return self.state
 
     def refusal(self) -> Refusal | None:

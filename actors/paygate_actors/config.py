@@ -10,10 +10,15 @@ from typing import Literal
 
 from paygate_actors.routing_config import Routing
 from paygate_actors.section import Section
+from paygate_engine.stores.shared import LEASE_S
 
 
 class Server(Section, frozen=True, kw_only=True):
-    """Where the gateway listens, and what it refuses."""
+    """Where the gateway listens, and what it refuses.
+
+    `workers`: processes that share the port; 0: this one alone serves. `worker_port_base`: the
+    first of them also listens there by itself, the second one port further, and so on.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -22,6 +27,8 @@ class Server(Section, frozen=True, kw_only=True):
     drain_s: float = 10.0
     requests_per_key_per_s: int = 0  # 0: no limit; the sandbox shares its keys
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    workers: int = 0
+    worker_port_base: int | None = None
 
 
 class Database(Section, frozen=True, kw_only=True):
@@ -33,6 +40,7 @@ class Database(Section, frozen=True, kw_only=True):
 
     url: str | None = None
     node: str = ""
+    lease_s: float = LEASE_S  # a node that is not heard of for so long may be taken for dead
 
 
 class Sandbox(Section, frozen=True, kw_only=True):

@@ -101,8 +101,19 @@ class Courier(LoopActor):
     async def on_tick(self, message: Tick) -> None:
         """Send what is due, as far as there is room, and set the alarm for what is not."""
         self._ticked = False
+        try:
+            await self._look()
+        except Overloaded:
+            self.system.after(REFUSED_RETRY_S, self.wake, None)
+
+    async def _look(self) -> None:
         post = self._post
+        if not await post.nodes.mine(f"courier {self._endpoint_id}"):
+            return  # another node's courier sends what is in the queue
         endpoint = post.endpoints.get(self._endpoint_id)
+        if endpoint is None:
+            # Deleted, or made by another node a moment ago.
+            endpoint = await post.endpoints.refresh(post.store, self._endpoint_id)
         if endpoint is None:
             await self._clear()
             return

@@ -161,14 +161,27 @@ class Endpoints:
         return tuple(self._by_id.values())
 
     async def load(self, store: Store) -> tuple[str, ...]:
-        """Read all of them in; the ids of rows that are damaged, whose endpoints are not known."""
-        damaged: list[str] = []
-        for document in await _all(store, "kept"):
+        """Read all of them in, anew; the ids of rows that are damaged.
+
+        Of a damaged row nothing is known, or what was known before.
+        """
+        found = await _all(store, "kept")
+        damaged = tuple(document.id for document in found if not document.sound)
+        known = [endpoint for endpoint in map(self._by_id.get, damaged) if endpoint is not None]
+        self._by_id, self._of = {}, {}
+        for document in found:
             if document.sound:
                 self.put(read_endpoint(document))
-            else:
-                damaged.append(document.id)
-        return tuple(damaged)
+        for endpoint in known:
+            self.put(endpoint)
+        return damaged
+
+    async def refresh(self, store: Store, endpoint_id: str) -> Endpoint | None:
+        """Read one of them anew; None for one that is deleted, or never was."""
+        document = await store.read_document(ENDPOINT, endpoint_id)
+        if document is not None and document.sound:
+            self.put(read_endpoint(document))
+        return self._by_id.get(endpoint_id)
 
 
 async def leaving(store: Store) -> tuple[str, ...]:

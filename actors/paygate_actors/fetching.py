@@ -19,6 +19,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from paygate_actors.among import Alone, Among
 from paygate_actors.inbox import Inbox
 from paygate_actors.outcomes import Unknown
 from paygate_actors.projection import FETCHED, TRANSACTION
@@ -74,6 +75,7 @@ class EventFetcher:
         journal: Journal,
         inbox: Inbox,
         baseline_s: float,
+        nodes: Among | None = None,
     ) -> None:
         self.provider = desk.config.id
         self._desk = desk
@@ -82,6 +84,7 @@ class EventFetcher:
         self._journal = journal
         self._inbox = inbox
         self._baseline_s = baseline_s
+        self._nodes: Among = nodes or Alone()
         self._pause_s = max(desk.adapter.capabilities.fetch_s, 0.1)
         self._failures = 0
         self._failing_us: int | None = None
@@ -137,11 +140,17 @@ class EventFetcher:
         try:
             if await self._is_due():
                 await self._round()
+        except Overloaded as error:
+            self._note_failure(type(error).__name__)
         finally:
             self._next()
 
     async def _is_due(self) -> bool:
         if not self._desk.is_active:
+            return False
+        if not await self._nodes.mine(f"fetch {self.provider}"):
+            # Another node fetches, and knows how old its list is.
+            self._well_us = self._system.clock.now_us()
             return False
         health = self._desk.health
         if health.circuits["find"].holds_back or health.quiet_s > 0:

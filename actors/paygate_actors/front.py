@@ -6,6 +6,7 @@ turns what the engine raises into refusals. It decides nothing about money.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import msgspec
@@ -52,7 +53,7 @@ from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Await, Correct, Decide, Operate, WhichCall
 from paygate_actors.payment_methods import ProviderTokenMethod
 from paygate_actors.projection import key_document
-from paygate_actors.provider_desk import ProviderDesk, switches_unit, turned
+from paygate_actors.provider_desk import Desk, ProviderDesk, Switches, switches_unit, turned
 from paygate_actors.provider_messages import AS_IT_IS, ProviderView, Tuning
 from paygate_actors.reads import Reads
 from paygate_actors.reception import Reception
@@ -98,6 +99,7 @@ class GatewayFront:
         vault: Vault,
         admission: Admission,
         gauges: Callable[[], Mapping[str, float]],
+        turning: Callable[[Desk], AbstractAsyncContextManager[None]],
     ) -> None:
         self._system = system
         self._journal = journal
@@ -113,6 +115,7 @@ class GatewayFront:
         self._vault = vault
         self._admission = admission
         self._gauges = gauges
+        self._turning = turning
         self._released = asyncio.Event()
 
     @property
@@ -191,12 +194,21 @@ class GatewayFront:
         desk = self._desk.get(provider_id)
         if desk is None:
             return NO_PROVIDER_HERE
-        async with desk.turning:
-            switches = turned(
-                desk.switches, is_active=is_active, accepts_charges=accepts_charges, tuning=tuning
+
+        def turn(switches: Switches) -> Switches:
+            return turned(
+                switches, is_active=is_active, accepts_charges=accepts_charges, tuning=tuning
             )
+
+        return await guarded(self._switched(caller, desk, turn))
+
+    async def _switched(
+        self, caller: Caller, desk: Desk, turn: Callable[[Switches], Switches]
+    ) -> ProviderView | Refusal:
+        async with self._turning(desk):
+            switches = turn(desk.switches)
             at_us = self._system.clock.now_us()
-            unit = switches_unit(provider_id, switches, who=f"key:{caller.key_id}", at_us=at_us)
+            unit = switches_unit(desk.config.id, switches, who=f"key:{caller.key_id}", at_us=at_us)
             refused = await self._record(unit)
             if refused is not None:
                 return refused

@@ -1,12 +1,14 @@
 """What the house is furnished with, out of the configuration and the store."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 import structlog
 
+from paygate_actors.among import Among
 from paygate_actors.config import Config, Fraud, ProviderConfig
 from paygate_actors.guarding import guarded
 from paygate_actors.house import Limits
@@ -104,6 +106,28 @@ def _desk(
 def _note(system: ActorSystem, journal: Journal, entry: AuditEntry) -> None:
     """Write it into the audit log, or not: where there is no room, log and metrics have it."""
     system.spawn_task(guarded(journal.append_wait(Unit(audit=(entry,)))))
+
+
+@asynccontextmanager
+async def turning(desk: Desk, store: Store, nodes: Among) -> AsyncGenerator[None]:
+    """Have a provider's switches to oneself, as they were left. Raises `Overloaded`."""
+    async with desk.turning, nodes.turn(f"provider {desk.config.id}"):
+        if nodes.epoch:
+            await _refresh(desk, store)
+        yield
+
+
+async def reload_switches(desk: ProviderDesk, store: Store) -> None:
+    """Turn the switches as another node has left them; what cannot be read changes nothing."""
+    for each in desk.all():
+        async with each.turning:
+            await _refresh(each, store)
+
+
+async def _refresh(desk: Desk, store: Store) -> None:
+    stored = await store.read_document(PROVIDER, desk.config.id)
+    if stored is not None and stored.sound:
+        desk.switches = read_switches(stored)
 
 
 async def load_switches(desk: ProviderDesk, store: Store, journal: Journal) -> None:

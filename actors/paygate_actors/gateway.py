@@ -11,18 +11,21 @@ The journal is no child of anybody: when it fails, the process stops and recover
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
+from pykka import ActorDeadError
 
 from paygate_actors.admission import DRAINING, Admission
+from paygate_actors.among import Alone, Among
 from paygate_actors.audit import HEADS_FILE, HeadPublisher, Verifier, head_key
 from paygate_actors.config import Config
 from paygate_actors.damage import DamageBook, Mender
 from paygate_actors.desk_office import DeskOffice
+from paygate_actors.fleet import Fleet
 from paygate_actors.fraud import FraudActor
 from paygate_actors.fraud_rules import FraudRules
 from paygate_actors.front import GatewayFront
@@ -34,7 +37,9 @@ from paygate_actors.furnish import (
     limits_of,
     load_switches,
     random_bytes,
+    reload_switches,
     stamp,
+    turning,
 )
 from paygate_actors.gauges import gauges
 from paygate_actors.house import House
@@ -42,10 +47,10 @@ from paygate_actors.instruments import Instruments
 from paygate_actors.intake import Intake
 from paygate_actors.letters import Letters
 from paygate_actors.lost_wakes import Opened, due_pages, listed_open
-from paygate_actors.nodes import Nodes
+from paygate_actors.nodes import Nodes, as_shared
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Look
-from paygate_actors.pool import ProviderPool
+from paygate_actors.pool import GoOn, ProviderPool
 from paygate_actors.projection import KINDS
 from paygate_actors.provider_places import note_places, refuse_moved
 from paygate_actors.providers.base import Provider
@@ -56,11 +61,13 @@ from paygate_actors.vault_keys import vault_keys
 from paygate_actors.webhooks_in import WebhooksIn
 from paygate_actors.webhooks_out import OVER_HTTP, WayOut, WebhooksOut
 from paygate_engine.clock import Clock, SystemClock, system_rng
+from paygate_engine.cluster_clock import ClusterClock
 from paygate_engine.errors import Corrupt, EngineError, Overloaded
 from paygate_engine.heads import sign_head
 from paygate_engine.journal import Journal
 from paygate_engine.region import LINGER_MAX, Region
 from paygate_engine.stores.base import Store
+from paygate_engine.stores.shared import BEAT_S, LEASE_S
 from paygate_engine.stores.sqlite import SqliteStore
 from paygate_engine.supervisor import Backoff, Supervisor
 from paygate_engine.system import ActorSystem
@@ -91,9 +98,12 @@ class Gateway:
         adapters: dict[str, Provider],
         livemode: bool,
         way_out: WayOut,
+        fleet: Fleet | None = None,
     ) -> None:
         self.system = system
         self.store = store
+        self._fleet = fleet
+        self._nodes: Among = Alone() if fleet is None else fleet.nodes
         self._config = config
         self._adapters = adapters
         self._root = Supervisor(system, "root", restarts_max=3, within_s=60.0)
@@ -119,6 +129,7 @@ class Gateway:
             prefix="pay_",
             linger_max=min(LINGER_MAX, config.limits.live_payments_max // LINGER_SHARE),
             on_parked=self._parked,
+            epoch=self._nodes.epoch,
         )
         self._open_house(vault, adapters, way_out)
         self._open_front(vault, livemode=livemode)
@@ -138,6 +149,7 @@ class Gateway:
             limits=config.limits,
             tell=self.payments.tell,
             is_active=lambda payment_id: self.payments.active(payment_id) is not None,
+            nodes=self._nodes,
         )
         self.inbox = self.webhooks.inbox
         self.webhooks_out = WebhooksOut(
@@ -149,6 +161,7 @@ class Gateway:
             book=self.damage,
             root=self._root,
             way_out=way_out,
+            nodes=self._nodes,
         )
         self.house = House(
             system=system,
@@ -158,15 +171,20 @@ class Gateway:
             alarm=self.letters,
             again=self.letters.send,
             notices=self.webhooks_out.notices,
+            nodes=self._nodes,
         )
 
     def _open_front(self, vault: Vault, *, livemode: bool) -> None:
         config, system, store = self._config, self.system, self.store
         self._rules = FraudRules(fraud_of(config), fingerprint=vault.fingerprint)
         self.admission = Admission(
-            config.limits, system=system, payments=self.payments, journal=self.journal
+            config.limits,
+            system=system,
+            payments=self.payments,
+            journal=self.journal,
+            may_act=lambda: self._nodes.may_act,
         )
-        reads = Reads(store, self.payments, self._mender)
+        reads = Reads(store, self.payments, self._mender, alone=self._fleet is None)
         self._instruments = Instruments(
             system=system, store=store, vault=vault, mender=self._mender, desk=self.desk
         )
@@ -206,6 +224,7 @@ class Gateway:
             vault=vault,
             admission=self.admission,
             gauges=self._gauges,
+            turning=lambda desk: turning(desk, store, self._nodes),
         )
 
     # ------------------------------------------------------------------ life
@@ -233,9 +252,11 @@ class Gateway:
         webhooks to merchants are spelt and sent. Raises `StoreRefused` for a data folder that
         cannot be served, `KeysRefused` for a vault without keys.
         """
+        ticking = clock or SystemClock()
+        common = None if store is None or as_shared(store) is None else ClusterClock(ticking)
         running = system(
             loop=loop,
-            clock=clock or SystemClock(),
+            clock=common or ticking,
             rng=rng or system_rng(),
             on_fatal=on_fatal,
         )
@@ -244,7 +265,10 @@ class Gateway:
         if store is None:
             store = SqliteStore(Path(config.data_dir), KINDS, on_failed=running.fail)
         await store.open()
+        fleet = None
         try:
+            if common is not None:
+                fleet = await _joined(config, store, running, common)
             unmarked = await is_unmarked(config.data_dir, store, mode=mode)
             await refuse_moved(config, store)
             keys = vault_keys(
@@ -264,9 +288,12 @@ class Gateway:
                 adapters=adapters,
                 livemode=livemode,
                 way_out=way_out,
+                fleet=fleet,
             )
             await gateway._furnish(mark=mode if unmarked else None, threads=threads)
         except BaseException:
+            if fleet is not None:
+                await fleet.leave()
             await store.close()
             raise
         return gateway
@@ -277,6 +304,14 @@ class Gateway:
         The asking begins when all is loaded: it would take the time that keeps everybody waiting.
         """
         self.house.asking.held = True
+        opened = await self._load_open() if self._fleet is None else await self._fleet.recover()
+        await self.webhooks.recover()
+        self.webhooks_out.open()
+        self.house.asking.held = False
+        self.admission.state = None
+        _log.info("recovered", open_payments=opened, parked_webhooks=self.inbox.parked)
+
+    async def _load_open(self) -> int:
         found = Opened()
         async for due in due_pages(
             self.store, found, clock=self.system.clock, book=self.damage, later=self.letters.at
@@ -285,11 +320,7 @@ class Gateway:
         if found.damaged:
             async for payment_id in listed_open(self.store, self._mender):
                 await self._recover_one(payment_id)
-        await self.webhooks.recover()
-        self.webhooks_out.open()
-        self.house.asking.held = False
-        self.admission.state = None
-        _log.info("recovered", open_payments=found.opened, parked_webhooks=self.inbox.parked)
+        return found.opened
 
     def drain(self) -> None:
         """Take no new work; what is under way goes on, and nobody is kept waiting by preference."""
@@ -307,6 +338,8 @@ class Gateway:
         await self.webhooks_out.close()
         for adapter in self._adapters.values():
             await adapter.close()
+        if self._fleet is not None:
+            await self._fleet.leave()
         await self.store.close()
 
     async def _calls_end(self) -> None:
@@ -319,6 +352,31 @@ class Gateway:
                         await pool.idle.wait()
 
     # ------------------------------------------------------------------ what the parts call
+
+    def configuration_changed(self) -> None:
+        """Another node may have turned switches, or changed endpoints."""
+        self.system.spawn_task(self._reload())
+
+    def node_gone(self) -> None:
+        """What another node had stored and not told is told by the one that sweeps."""
+        self.system.spawn_task(self.webhooks.node_gone())
+
+    def may_act_again(self) -> None:
+        """Calls that waited may go."""
+        for desk in self.desk.all():
+            pool = desk.pool()
+            if pool is not None:
+                with suppress(Overloaded, ActorDeadError):
+                    pool.tell(GoOn())
+
+    def heard(self, words: Iterable[str]) -> None:
+        """Something waits to be sent."""
+        self.webhooks_out.heard(words)
+
+    async def _reload(self) -> None:
+        with suppress(Overloaded):  # the next change, or the next start, tells
+            await reload_switches(self.desk, self.store)
+            await self.webhooks_out.load()
 
     def _make_payment(self, payment_id: str) -> PaymentActor:
         return PaymentActor(self.system, payment_id, house=self.house)
@@ -351,6 +409,7 @@ class Gateway:
             damage=self.damage,
             verifier=lambda: self._actor("audit", Verifier),
             pool=lambda provider: self._actor(f"pool:{provider}", ProviderPool),
+            fleet=self._fleet,
         )
 
     def _actor(self, key: str, kind: type[A]) -> A | None:
@@ -385,7 +444,10 @@ class Gateway:
                 open_kept=self._instruments.open,
                 report=self.letters.report,
                 health=desk.health,
+                may_act=lambda: self._nodes.may_act,
             )
+        if self._fleet is not None:
+            self._fleet.serve(self.payments, self, later=self.letters.at)
 
     async def _recover_one(self, payment_id: str) -> None:
         try:
@@ -393,3 +455,13 @@ class Gateway:
         except EngineError as error:
             # It is asked again by the sweepers and by whoever needs it; the others go on.
             _log.error("not_recovered", payment=payment_id, error=repr(error))
+
+
+async def _joined(config: Config, store: Store, system: ActorSystem, clock: ClusterClock) -> Fleet:
+    many = as_shared(store)
+    assert many is not None, "who has a common clock has a common store"
+    settings = config.database
+    beat_s = settings.lease_s * BEAT_S / LEASE_S
+    fleet = Fleet(many, system=system, clock=clock, beat_s=beat_s, lease_s=settings.lease_s)
+    await fleet.join(settings.node)
+    return fleet

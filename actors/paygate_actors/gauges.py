@@ -6,6 +6,7 @@ from paygate_actors.admission import Admission
 from paygate_actors.audit import Verifier
 from paygate_actors.breaker import Circuit
 from paygate_actors.damage import DamageBook
+from paygate_actors.fleet import Fleet
 from paygate_actors.health import Health
 from paygate_actors.house import House
 from paygate_actors.money import Money
@@ -37,6 +38,7 @@ def gauges(
     damage: DamageBook,
     verifier: Callable[[], Verifier | None],
     pool: Callable[[str], ProviderPool | None],
+    fleet: Fleet | None,
 ) -> Mapping[str, float]:
     """Every number, by its Prometheus name; labels hold no merchant and no id."""
     found: dict[str, float] = {
@@ -66,6 +68,8 @@ def gauges(
         found["paygate_audit_broken"] = float(walker.fault is not None)
     for (reason, kind), count in system.dead_letters.counts.items():
         found[f'paygate_dead_letters_total{{reason="{reason}",message="{kind}"}}'] = count
+    if fleet is not None:
+        found.update(fleet.gauges())
     found.update(webhooks.gauges())
     found.update(webhooks_out.gauges())
     found.update(_doubts(house, system.clock.now_us()))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from paygate_actors import events as e
+from paygate_actors.among import Alone, Among
 from paygate_actors.asking import Asking
 from paygate_actors.draft import Context
 from paygate_actors.outbox import Notices
@@ -72,31 +73,6 @@ class Alarm(Protocol):
         ...
 
 
-class Nodes(Protocol):
-    """Which nodes there are: the own epoch, and whose calls are followed by somebody else."""
-
-    @property
-    def epoch(self) -> int:
-        """The own epoch; 0 where there is one node alone."""
-        ...
-
-    def lives(self, epoch: int) -> bool:
-        """Whether the epoch is not over: only what is over may be taken up by others."""
-        ...
-
-
-class Alone:
-    """The only node there is."""
-
-    __slots__ = ()
-
-    epoch = 0
-
-    def lives(self, epoch: int) -> bool:
-        """Whether it is the own one."""
-        return epoch == 0
-
-
 class House:
     """What all payments share. `counts` is read by the metrics page; nothing decides by it."""
 
@@ -124,7 +100,7 @@ class House:
         alarm: Alarm,
         again: Callable[[tuple[str, Any]], None],
         notices: Notices | None = None,
-        nodes: Nodes | None = None,
+        nodes: Among | None = None,
     ) -> None:
         self.system = system
         self.limits = limits
@@ -135,7 +111,7 @@ class House:
         self.again = again
         """Send a payment a message by its id: (id, message). For timers."""
         self.notices = notices or Notices()
-        self.nodes: Nodes = nodes or Alone()
+        self.nodes: Among = nodes or Alone()
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.in_doubt: dict[str, tuple[str, int, int]] = {}
         """What is in doubt now: call key -> (currency, minor units, since when)."""

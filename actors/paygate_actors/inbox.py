@@ -248,9 +248,17 @@ class Inbox:
             if parked is not None:
                 self._system.spawn_task(self._deliver(item_id, parked.stored, parked.since_us))
 
-    async def recover(self) -> None:
-        """Bring everything that is not done to its payment, again."""
+    async def recover(self, *, bring: bool = True) -> None:
+        """Bring everything that is not done to its payment, again; or leave that to another node.
+
+        From here on what is stored is told.
+        """
         self._delivers = True
+        if bring:
+            await self.bring_all()
+
+    async def bring_all(self) -> None:
+        """Bring everything that is not done to its payment, however new it is."""
         while await self._bring(self._system.clock.now_us() + 1):
             pass
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
+from paygate_actors.among import Among
 from paygate_actors.endpoints import Endpoint, Endpoints, endpoint_document
 from paygate_actors.merchant_events import WEBHOOK_SUBJECTS, GivenUp, MerchantEvent
 from paygate_actors.notice_sender import Sender
@@ -49,6 +50,7 @@ class NoticePost:
         vault: Vault,
         body_of: BodyOf,
         livemode: bool,
+        nodes: Among,
     ) -> None:
         self.system = system
         self.store = store
@@ -57,6 +59,7 @@ class NoticePost:
         self.sender = sender
         self.body_of = body_of
         self.livemode = livemode
+        self.nodes = nodes
         self.closing = False
         self.counts: Counter[str] = Counter()
         """Attempts by how they ended; what is dead; endpoints that receivers switched off."""
@@ -134,8 +137,8 @@ class NoticePost:
         None: it is gone, or `changed` says that nothing is to be done. Raises what the journal
         raises, and what `changed` does.
         """
-        async with self._changing:
-            endpoint = self.endpoints.get(endpoint_id)
+        async with self._changing, self.nodes.turn(f"endpoint {endpoint_id}"):
+            endpoint = await self.endpoints.refresh(self.store, endpoint_id)
             after = None if endpoint is None else await changed(endpoint)
             if after is None:
                 return None

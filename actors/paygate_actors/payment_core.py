@@ -38,7 +38,7 @@ REFUSED_RETRY_S = 1.0
 class PaymentCore(Entity):
     """A payment's state, and the one way in which it changes."""
 
-    __slots__ = ("_house", "_pursuer", "_told", "_waiters", "payment")
+    __slots__ = ("_house", "_peeking", "_pursuer", "_told", "_waiters", "payment")
 
     # Each of these records what it decides, or comes again. What another node has recorded since
     # can only have settled more, and then there is nothing to decide.
@@ -53,6 +53,7 @@ class PaymentCore(Entity):
         self._told = 0  # how many events its merchant has been told
         self._pursuer: Pursuer | None = None
         self._waiters: Waiters | None = None
+        self._peeking = False
 
     # ------------------------------------------------------------------ what the engine asks for
 

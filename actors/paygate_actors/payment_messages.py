@@ -113,6 +113,10 @@ class Reported(Struct, frozen=True, kw_only=True):
     event: ProviderEvent
 
 
+class Peek(Struct, frozen=True, kw_only=True):
+    """See whether another node has moved the payment on: somebody waits for that here."""
+
+
 class Pursue(Struct, frozen=True, kw_only=True):
     """It is time to ask about this call."""
 

@@ -123,6 +123,10 @@ class Answered(Struct, frozen=True, kw_only=True):
     source: Literal["call", "look_up", "prepare"]
 
 
+class GoOn(Struct, frozen=True, kw_only=True):
+    """The node may act again, after it could not be sure that it was not taken for dead."""
+
+
 class _Waiting(Struct, frozen=True):
     job: Perform | LookUp
     asker: LoopFuture[Any] | None
@@ -135,7 +139,7 @@ class ProviderPool(LoopActor):
 
     While the provider wants to be left alone, all wait. What it turned away at its door is sent
     again under the same key, within the budget; a charge is not: it may go elsewhere at once.
-    Nothing is ever sent twice at the same time.
+    Nothing is ever sent twice at the same time. While `may_act` says no, all wait too.
 
     `open_kept` reads a card or a provider's token out of the vault, for (token, merchant); None:
     there is none. `report` carries an answer to its payment. `idle` is set while no call is out.
@@ -143,6 +147,7 @@ class ProviderPool(LoopActor):
 
     __slots__ = (
         "_calls",
+        "_may_act",
         "_open_kept",
         "_queue",
         "_queue_max",
@@ -163,11 +168,13 @@ class ProviderPool(LoopActor):
         open_kept: Callable[[str, str], Awaitable[SealedCard | SealedToken | None]],
         report: Callable[[str, Answered], None],
         health: Health,
+        may_act: Callable[[], bool] = lambda: True,
         parent: object = None,
     ) -> None:
         super().__init__(system, key, parent)
         self.provider = provider
         self.health = health
+        self._may_act = may_act
         self._waking = False
         # Of this life of the pool: what an earlier one sent still comes home, and is not counted.
         self._calls: set[asyncio.Task[None]] = set()
@@ -207,8 +214,14 @@ class ProviderPool(LoopActor):
             self._wake()
         return LATER
 
+    @handles(GoOn)
+    def go_on(self, message: GoOn) -> None:
+        """Start what waits: the node may act again."""
+        self._next()
+
     def _may_start(self) -> bool:
-        return self.running < self.health.concurrency and not self.health.quiet_s
+        free = self.running < self.health.concurrency and not self.health.quiet_s
+        return free and self._may_act()
 
     def _start(self, waiting: _Waiting) -> None:
         if not waiting.repeats:

@@ -67,6 +67,9 @@ KINDS: Final = (
     DELIVERY_KIND,
 )
 
+# What nodes keep in memory of documents: when one is committed, the others read it anew.
+WATCHED: Final = (PROVIDER, ENDPOINT_KIND.name)
+
 LISTED: Final = "listed"
 """The state of what is on the desk now."""
 GONE: Final = "gone"

@@ -31,9 +31,11 @@ class Waiters:
         waiting, self._waiting = self._waiting, []
         for asker, message in waiting:
             view = moved_view(payment, message)
+            if asker.done():
+                continue  # its time was up
             if view is None:
                 self._waiting.append((asker, message))
-            elif not asker.done():
+            else:
                 asker.set(view)
 
 

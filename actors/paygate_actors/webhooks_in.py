@@ -1,10 +1,11 @@
 """What providers tell us, by webhook or because we ask: reception, inbox, fetchers, the sweep."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
+from paygate_actors.among import Among
 from paygate_actors.config import Limits
 from paygate_actors.damage import Mender
 from paygate_actors.fetching import EventFetcher
@@ -13,9 +14,13 @@ from paygate_actors.key_names import KeyNames
 from paygate_actors.provider_desk import ProviderDesk
 from paygate_actors.reception import Reception
 from paygate_actors.replaying import Replayer
+from paygate_engine.errors import Overloaded
 from paygate_engine.journal import Journal
 from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
+
+# The duty of the node that brings what lies in the inbox for long, and forgets what is done.
+SWEEP: Final = "sweep inbox"
 
 _log = structlog.get_logger("paygate.webhooks")
 
@@ -34,9 +39,11 @@ class WebhooksIn:
         limits: Limits,
         tell: Callable[[str, Any], None],
         is_active: Callable[[str], bool],
+        nodes: Among,
     ) -> None:
         self._system = system
         self._limits = limits
+        self._nodes = nodes
         self.inbox = Inbox(
             system=system,
             store=store,
@@ -71,6 +78,7 @@ class WebhooksIn:
                 journal=journal,
                 inbox=self.inbox,
                 baseline_s=limits.events_baseline_s,
+                nodes=nodes,
             )
             for each in desk.all()
             if each.adapter.capabilities.feeds
@@ -80,7 +88,7 @@ class WebhooksIn:
         """Bring what is stored to its payments; from here on sweep and fetch."""
         for each in self._desk.all():
             await self._key_names.recover(each)
-        await self.inbox.recover()
+        await self.inbox.recover(bring=await self._nodes.mine(SWEEP))
         self._system.after(SWEEP_S, self._sweep, None)
         for fetcher in self.fetchers:
             fetcher.start()
@@ -115,11 +123,20 @@ class WebhooksIn:
     def _sweep(self, _: object) -> None:
         self._system.spawn_task(self._sweep_once())
 
+    async def node_gone(self) -> None:
+        """Another node is gone: what it had stored and not told is told by whoever sweeps."""
+        if await self._nodes.mine(SWEEP):
+            await self.inbox.bring_all()
+
     async def _sweep_once(self) -> None:
         try:
+            if not await self._nodes.mine(SWEEP):
+                return
             await self.inbox.sweep()
             waited_s = self.inbox.oldest_parked_s()
             if waited_s > self._limits.parked_alert_s:
                 _log.warning("webhook_parked", waiting=self.inbox.parked, oldest_s=waited_s)
+        except Overloaded as error:
+            _log.warning("not_swept", error=str(error))
         finally:
             self._system.after(SWEEP_S, self._sweep, None)

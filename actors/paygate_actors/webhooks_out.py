@@ -5,13 +5,14 @@ that lost a tick.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
+from paygate_actors.among import Among
 from paygate_actors.config import Config
 from paygate_actors.courier import Courier
 from paygate_actors.damage import DamageBook
@@ -38,6 +39,11 @@ from paygate_engine.system import ActorSystem
 
 # What waits for its time has a timer of its own; the keeper only sees to what got lost.
 KEEP_S: Final = 300.0
+# Where other nodes write too, what one of them has put into a queue is found within this time by
+# the courier that has the endpoint, also where nobody could tell it.
+LOOK_S: Final = 10.0
+KEEP: Final = "keep notices"
+COURIER: Final = "courier"
 # In one round: half a million rows. What is over waits for the next round.
 FORGET_PAGES_MAX: Final = 500
 # A done item serves for nothing but its id, and that is never made again.
@@ -71,11 +77,13 @@ class WebhooksOut:
         book: DamageBook,
         root: Supervisor,
         way_out: WayOut,
+        nodes: Among,
     ) -> None:
         settings = config.webhooks
         self._system = system
         self._store = store
         self._book = book
+        self._nodes = nodes
         self._opened = False
         self._leaving: tuple[str, ...] = ()
         self._kept_us = settings.retention_days * _US_PER_DAY
@@ -83,7 +91,7 @@ class WebhooksOut:
         self._couriers = Supervisor(
             system, "couriers", parent=root, decide=lambda _: Directive.STOP
         )
-        self.notices = Notices(Endpoints(), self._wake)
+        self.notices = Notices(Endpoints(), self._wake_everywhere)
         self._post = NoticePost(
             system=system,
             store=store,
@@ -93,6 +101,7 @@ class WebhooksOut:
             vault=vault,
             body_of=way_out.body_of,
             livemode=not config.sandbox.enabled,
+            nodes=nodes,
         )
         self.desk = NoticeOffice(
             self._post, vault=vault, book=book, overlap_s=settings.rotation_overlap_hours * 3_600
@@ -112,6 +121,15 @@ class WebhooksOut:
         for endpoint_id in self._leaving:
             self._wake(endpoint_id)
         self._system.after(KEEP_S, self._keep, None)
+        if self._nodes.epoch:
+            self._system.after(LOOK_S, self._look, None)
+
+    def heard(self, words: Iterable[str]) -> None:
+        """Another node says that something waits for these endpoints."""
+        for word in words:
+            what, _, endpoint_id = word.partition(" ")
+            if what == COURIER:
+                self._wake(endpoint_id)
 
     def drain(self) -> None:
         """Begin no new attempt; what waits is sent after the next start."""
@@ -143,6 +161,8 @@ class WebhooksOut:
 
     async def keep(self) -> None:
         """Forget what is older than it is kept, and wake every courier."""
+        if not await self._nodes.mine(KEEP):
+            return
         now_us = self._system.clock.now_us()
         before_us = now_us - self._kept_us
         after = ""
@@ -189,6 +209,16 @@ class WebhooksOut:
             return  # the process is about to end
         if not self._post.closing:
             self._system.after(KEEP_S, self._keep, None)
+
+    def _look(self, _: object) -> None:
+        for endpoint in self.notices.endpoints.all():
+            self._wake(endpoint.id)
+        if not self._post.closing:
+            self._system.after(LOOK_S, self._look, None)
+
+    def _wake_everywhere(self, endpoint_id: str) -> None:
+        self._nodes.say(f"{COURIER} {endpoint_id}")
+        self._wake(endpoint_id)
 
     def _wake(self, endpoint_id: str) -> None:
         if self._post.closing or not self._opened:

@@ -114,6 +114,11 @@ class Journal:
         return self._failed
 
     @property
+    def away(self) -> bool:
+        """The store cannot be reached just now: what is appended is refused, and nothing done."""
+        return self._store.away
+
+    @property
     def full(self) -> bool:
         """The newest group found no room. The next group that does clears it: keep appending."""
         return self._full
@@ -131,13 +136,16 @@ class Journal:
     def append(self, unit: Unit, done: Waiter) -> None:
         """Put a unit into the next group; `done` gets its answer, later, on the loop.
 
-        Raises `Overloaded` (the backlog is full: nothing was done), `StoreFailed`, and
-        `ValueError` for a unit that no store could write (over `UNIT_BYTES_MAX`, lone surrogates).
+        Raises `Overloaded` (the backlog is full, or the store away: nothing was done),
+        `StoreFailed`, and `ValueError` for a unit that no store could write (over
+        `UNIT_BYTES_MAX`, lone surrogates).
         """
         if self._failed is not None:
             raise StoreFailed("the journal has failed before") from self._failed
         if self._chain is None:
             raise RuntimeError("append before start")
+        if self._store.away:
+            raise Overloaded("the store cannot be reached just now")
         if len(self._backlog) >= self._backlog_max:
             raise Overloaded(f"{self._backlog_max} units wait for the journal")
         self._check(unit)

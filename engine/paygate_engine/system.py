@@ -20,6 +20,7 @@ import pykka
 
 from paygate_engine.cell import Cell
 from paygate_engine.clock import Clock, ManualClock, SystemClock, system_rng
+from paygate_engine.cluster_clock import ClusterClock
 from paygate_engine.dead_letters import DeadLetters
 from paygate_engine.future import LoopFuture
 from paygate_engine.ids import Ids
@@ -84,9 +85,10 @@ class ActorSystem:
         self._mark_s = 0.0
         self._mark_left = 0
         self._stopped = False
-        self._by_hand = isinstance(clock, ManualClock)
-        if isinstance(clock, ManualClock):
-            clock.watch(self.tick)
+        beneath = clock.beneath if isinstance(clock, ClusterClock) else clock
+        self._by_hand = isinstance(beneath, ManualClock)
+        if isinstance(beneath, ManualClock):
+            beneath.watch(self.tick)
 
     # ------------------------------------------------------------------ directory
 

@@ -28,6 +28,7 @@ from paygate_http.flags import (
     ServeFlags,
     SimulateFlags,
     TriggerFlags,
+    WorkerFlags,
     flag,
 )
 from paygate_http.process import Exit, Refused
@@ -61,6 +62,14 @@ def serve(*, flags: ServeFlags | None = None) -> int:
     from paygate_http import commands_serve
 
     return commands_serve.serve(flags or ServeFlags())
+
+
+@app.command(show=False)
+def worker(*, flags: WorkerFlags | None = None) -> int:
+    """Be one of the processes of `serve --workers`, until standard input ends."""
+    from paygate_http import commands_serve
+
+    return commands_serve.worker(flags or WorkerFlags())
 
 
 @app.command

@@ -1,6 +1,7 @@
 """`paygate sandbox`: the sandbox's providers in a process of their own."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 from paygate_http.configure import ConfigInvalid
@@ -31,6 +32,8 @@ def sandbox(flags: SandboxFlags) -> Exit:
 
     async def run() -> Exit:
         ending = Ending(asyncio.get_running_loop())
+        if flags.until_eof:
+            ending.follow(sys.stdin.fileno())
         running = await start_sandbox(
             host=flags.host,
             port=flags.port,

@@ -24,6 +24,9 @@ from paygate_http.web_url import is_url, is_web_url
 
 _KEY_BYTES = 32  # AES-256 and HMAC-SHA256 both take 32
 _PORT_MAX = 65_535
+# A worker is a core's worth of work, and takes its share of PostgreSQL's connections, of which
+# there are 100 where nobody has said otherwise; who has more cores has more machines.
+WORKERS_MAX = 32
 _DAY_S = 86_400
 _SCORE_MAX = 1_000
 _MILLION = 1_000_000
@@ -43,6 +46,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "server.port": (0, _PORT_MAX),
     "server.drain_s": (0, 600),
     "server.requests_per_key_per_s": (0, _MILLION),
+    "server.workers": (0, WORKERS_MAX),
+    "server.worker_port_base": (1, _PORT_MAX - WORKERS_MAX),
     "sandbox.port": (0, _PORT_MAX),
     "sandbox.latency_ms": (0, 60_000),
     "sandbox.find_lag_ms": (0, 600_000),
@@ -76,7 +81,7 @@ def faults_of(config: Config, *, serves: bool = True) -> tuple[str, ...]:
 
     `serves=False` leaves out what only a live server must be given.
     """
-    checks = [_ranges, _tls, _database, _money, _providers, _key_material]
+    checks = [_ranges, _tls, _database, _workers, _money, _providers, _key_material]
     checks += [_sandbox] if config.sandbox.enabled else [_live] if serves else []
     found = [fault for check in checks for fault in check(config)]
     found += faults_of_routing(config, with_sandbox=config.sandbox.enabled)
@@ -116,6 +121,22 @@ def _database(config: Config) -> Iterator[str]:
         yield f"database.url: {fault}"
     if not _NODE.fullmatch(node):
         yield "database.node: must be at most 48 letters, digits and . _ : @ -"
+
+
+def _workers(config: Config) -> Iterator[str]:
+    server = config.server
+    if server.workers and config.database.url is None:
+        yield (
+            "server.workers: several processes need a database that they share (--database URL): a"
+            " data folder has one writer"
+        )
+    base = server.worker_port_base
+    if base is None:
+        return
+    if not server.workers:
+        yield "server.worker_port_base: does nothing without server.workers"
+    elif base <= server.port < base + server.workers:
+        yield f"server.worker_port_base: {server.port}, the shared port, would be a worker's own"
 
 
 def _money(config: Config) -> Iterator[str]:

@@ -27,11 +27,12 @@ def shutdown_timeout(drain_s: float) -> float:
 
 
 class Doors:
-    """One HTTP server on one address."""
+    """One HTTP server, on one address or several. `url` is that of the one opened last."""
 
-    def __init__(self, runner: web.AppRunner, url: str) -> None:
+    def __init__(self, runner: web.AppRunner, *, tls: ssl.SSLContext | None = None) -> None:
         self._runner = runner
-        self.url = url
+        self._tls = tls
+        self.url = ""
 
     @classmethod
     async def open(
@@ -42,17 +43,30 @@ class Doors:
         port: int,
         tls: ssl.SSLContext | None = None,
     ) -> "Doors":
-        """Listen; port 0 takes any free one. Raises OSError where the address cannot be had."""
-        listener = await _listen(host, port)
+        """Listen on one address; port 0 takes any free one. Raises OSError as `listen` does."""
+        doors = cls(runner, tls=tls)
         try:
-            await runner.setup()
-            await web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG).start()
+            await doors.listen(host, port)
         except BaseException:
-            listener.close()
             await runner.cleanup()
             raise
-        scheme = "http" if tls is None else "https"
-        return cls(runner, f"{scheme}://{_authority(listener)}")
+        return doors
+
+    async def listen(self, host: str, port: int, *, shared: bool = False) -> None:
+        """Take connections there too; port 0: any free one. Raises OSError where it is taken.
+
+        `shared`: other processes listen there as well, and the kernel deals connections out.
+        """
+        listener = await bound(host, port, shared=shared)
+        try:
+            if self._runner.server is None:
+                await self._runner.setup()
+            site = web.SockSite(self._runner, listener, ssl_context=self._tls, backlog=_BACKLOG)
+            await site.start()
+        except BaseException:
+            listener.close()
+            raise
+        self.url = url_at(listener, tls=self._tls)
 
     async def drain(self, within_s: float) -> bool:
         """Stop accepting and let requests in hand finish; False: some had to be cut off.
@@ -84,14 +98,19 @@ def tls_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
     return context
 
 
-async def _listen(host: str, port: int) -> socket.socket:
-    # One address, the first that the name stands for: with port 0 two would get two ports.
+async def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Listen on the first address that the name stands for. Raises OSError.
+
+    One address: with port 0 two would get two ports. `shared`: together with others.
+    """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
-    return socket.create_server(address, family=family, backlog=_BACKLOG)
+    return socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=shared)
 
 
-def _authority(listener: socket.socket) -> str:
+def url_at(listener: socket.socket, *, tls: ssl.SSLContext | None = None) -> str:
+    """The URL of a server on this socket."""
     host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{'http' if tls is None else 'https'}://{authority}"

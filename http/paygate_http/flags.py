@@ -18,6 +18,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "--port": ("server", "port"),
     "--data": ("data_dir",),
     "--database": ("database", "url"),
+    "--workers": ("server", "workers"),
+    "--worker-port-base": ("server", "worker_port_base"),
     "--tls-cert": ("server", "tls_cert"),
     "--tls-key": ("server", "tls_key"),
     "--log-level": ("server", "log_level"),
@@ -109,6 +111,13 @@ class ServeFlags(FolderFlags):
     port: Annotated[
         int | None, flag("--port", "Port to listen on; 0 takes any free one [8080].")
     ] = None
+    workers: Annotated[
+        int | None, flag("--workers", "Processes that share the port; they need --database.")
+    ] = None
+    worker_port_base: Annotated[
+        int | None,
+        flag("--worker-port-base", "Each worker also has a port of its own, from this one on."),
+    ] = None
     tls_cert: Annotated[
         str | None, flag("--tls-cert", "Certificate chain (PEM); with --tls-key: HTTPS.")
     ] = None
@@ -140,6 +149,16 @@ class ServeFlags(FolderFlags):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class WorkerFlags(ServeFlags):
+    """What a parent says to one of its workers."""
+
+    own_port: Annotated[
+        int | None, flag("--own-port", "Port at which this process alone answers.")
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class SandboxFlags:
     """Everything that can be said on the command line of the sandbox alone."""
 
@@ -159,6 +178,9 @@ class SandboxFlags:
     void_window_s: Annotated[
         int, flag("--void-window-s", "How long after capture it can still void.")
     ] = 86_400
+    until_eof: Annotated[
+        bool, flag("--until-eof", "End also when standard input does: whoever holds it is gone.")
+    ] = False
     faults: Annotated[
         Path | None, flag("--faults", "TOML or JSON file of what goes wrong (docs/sandbox.md).")
     ] = None

@@ -7,8 +7,10 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
+from typing import NoReturn
 
 _PR_SET_DUMPABLE = 4
 # A connection is a file. What most systems allow at most, and far more than the edge admits.
@@ -88,10 +90,17 @@ def announce(line: str) -> None:
 
 
 class Ending:
-    """Why and when the process should end: a signal, or an error that it cannot outlive."""
+    """Why and when the process should end: a signal, or an error that it cannot outlive.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    `hurry` is what is done first where a second signal says that nobody waits for a drain.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, hurry: Callable[[], None] = lambda: None
+    ) -> None:
+        self._loop = loop
         self._wanted = asyncio.Event()
+        self._hurry = hurry
         self.error: BaseException | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
@@ -111,15 +120,29 @@ class Ending:
         """Return once the end is wanted."""
         await self._wanted.wait()
 
+    def follow(self, pipe: int) -> None:
+        """End also when the pipe does: whoever holds its other side let go of it, or is dead.
+
+        Raises OSError where the descriptor is none that can be waited for.
+        """
+
+        def read() -> None:
+            if not os.read(pipe, 1_024):
+                self._loop.remove_reader(pipe)
+                self._wanted.set()
+
+        self._loop.add_reader(pipe, read)
+
     def _signalled(self) -> None:
         if self._wanted.is_set():
             # Whoever asks twice does not want to wait for a drain. Everything that was answered
             # is on disk, so nothing is lost.
+            self._hurry()
             leave(Exit.FAILED)
         self._wanted.set()
 
 
-def leave(code: Exit) -> None:
+def leave(code: Exit) -> NoReturn:
     """End at once, without waiting for threads, tasks or handlers."""
     sys.stdout.flush()
     sys.stderr.flush()

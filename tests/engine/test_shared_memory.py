@@ -1,5 +1,6 @@
 """The memory cluster passes the suites of shared stores, and each of its stores that of stores."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -8,9 +9,11 @@ from shared_store_suite import WATCHED, Cluster, SharedStoreSuite
 from store_suite import KINDS, StoreSuite
 
 from paygate_engine.clock import ManualClock
-from paygate_engine.stores.base import Store
+from paygate_engine.errors import Fenced, Overloaded
+from paygate_engine.simulation import VirtualLoop
+from paygate_engine.stores.base import Event, Store, Unit
 from paygate_engine.stores.shared import BEAT_S, LEASE_S, SharedStore
-from paygate_engine.stores.shared_memory import MemoryCluster, SharedMemoryStore
+from paygate_engine.stores.shared_memory import HEAR_S, HEARD_MAX, MemoryCluster, SharedMemoryStore
 
 
 class MemoryRig:
@@ -61,3 +64,111 @@ class TestOneNodeOfMemory(StoreSuite):
         await store.join("alone")
         yield store
         await store.close()
+
+
+# What memory alone promises: words arrive, and the way to the database can be cut.
+
+
+async def test_what_one_says_all_others_hear_once(rig: MemoryRig):
+    ann, bob, cid = [await rig.node() for _ in range(3)]
+    await cid.close()
+
+    ann.say("one", "two")
+    ann.say("two")
+    bob.say("three")
+
+    assert await bob.hear() == ("one", "two")
+    assert await ann.hear() == ("three",)
+
+
+async def test_who_listens_is_woken(rig: MemoryRig):
+    ann, bob = await rig.node(), await rig.node()
+    listening = asyncio.ensure_future(bob.hear())
+    await asyncio.sleep(0)
+
+    ann.say("now")
+
+    assert not listening.done()
+    assert await listening == ("now",)
+
+
+def test_who_hears_nothing_waits_for_a_bounded_time():
+    loop = VirtualLoop()
+
+    async def main() -> float:
+        ann = await MemoryRig().node()
+        assert await ann.hear() == ()
+        return loop.time()
+
+    waited_s = loop.run_until_complete(main())
+    loop.close()
+
+    assert waited_s == pytest.approx(HEAR_S)
+
+
+async def test_words_that_nobody_listens_to_are_bounded(rig: MemoryRig):
+    ann, bob = await rig.node(), await rig.node()
+
+    ann.say(*map(str, range(HEARD_MAX + 5)))
+
+    assert len(await bob.hear()) == HEARD_MAX
+
+
+async def test_who_is_unplugged_reads_nothing_and_hears_nothing(rig: MemoryRig):
+    ann, bob = await rig.node(), await rig.node()
+    await ann.join("ann")
+    bob.say("before")
+    ann.unplug()
+
+    bob.say("lost")
+    ann.say("lost")
+
+    assert ann.away
+    for call in (ann.beat(), ann.bury(), ann.adopt(), ann.nodes(), ann.read_stream("a")):
+        with pytest.raises(Overloaded):
+            await call
+    await ann.leave()
+    assert [row.state for row in await bob.nodes()] == ["live"]
+    ann.plug_in()
+    assert not ann.away
+    assert await ann.hear() == ("before",)
+    bob.say("found")
+    assert await ann.hear() == ("found",)
+
+
+async def test_a_commit_of_who_is_unplugged_is_made_when_it_is_plugged_in(rig: MemoryRig):
+    ann = await rig.node()
+    await ann.join("ann")
+    ann.unplug()
+    event = Event(stream="a", seq=1, at_us=1, kind="k", body=b"")
+    hung_up, waiting = (
+        asyncio.ensure_future(ann.commit([Unit(events=(each,))], [()]))
+        for each in (event, Event(stream="b", seq=1, at_us=1, kind="k", body=b""))
+    )
+    await asyncio.sleep(0)
+    hung_up.cancel()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    ann.plug_in()
+
+    assert await waiting == [None]
+    assert hung_up.cancelled()
+    assert await ann.event_count() == 1
+
+
+async def test_a_commit_of_who_was_buried_meanwhile_is_fenced(rig: MemoryRig):
+    ann, bob = await rig.node(), await rig.node()
+    await ann.join("ann")
+    await bob.join("bob")
+    ann.unplug()
+    event = Event(stream="a", seq=1, at_us=1, kind="k", body=b"")
+    waiting = asyncio.ensure_future(ann.commit([Unit(events=(event,))], [()]))
+    await rig.let_leases_run_out(but=(bob,))
+    await bob.bury()
+
+    ann.plug_in()
+
+    with pytest.raises(Fenced):
+        await waiting
+    assert await bob.event_count() == 0

@@ -14,6 +14,8 @@ SERVE = (
     "--port",
     "--data",
     "--database",
+    "--workers",
+    "--worker-port-base",
     "--tls-cert",
     "--tls-key",
     "--log-level",
@@ -33,8 +35,10 @@ SANDBOX = (
     "--latency-ms",
     "--find-lag-ms",
     "--void-window-s",
+    "--until-eof",
     "--faults",
 )
+DATABASE = "--database postgresql://127.0.0.1/books"
 FOLDER = ("--sandbox", "--config", "--data", "--database")
 
 
@@ -100,6 +104,17 @@ def test_the_version_is_a_number_alone(capsys: pytest.CaptureFixture[str]):
         ("serve --sandbox --host 0.0.0.0", "server.host"),
         ("serve --sandbox --port 65536", "server.port"),
         ("serve --sandbox --sandbox-url http://example.com", "sandbox.url"),
+        ("serve --sandbox --workers 2", "--database URL"),
+        (f"serve --sandbox --workers 33 {DATABASE}", "server.workers: must be from 0"),
+        (
+            f"serve --sandbox --worker-port-base 9100 --database {DATABASE}",
+            "without server.workers",
+        ),
+        (
+            f"serve --sandbox --workers 2 --port 9101 --worker-port-base 9100 {DATABASE}",
+            "9101, the shared port",
+        ),
+        ("serve --sandbox --database mysql://db/books", "database.url"),
         ("serve --sandbox --config /nowhere/paygate.toml", "/nowhere/paygate.toml"),
         ("serve --sandbox --tls-cert /nowhere/cert.pem", "server.tls_key"),
         ("serve --sandbox-port 1", "--sandbox-port"),

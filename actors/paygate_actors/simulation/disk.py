@@ -80,6 +80,11 @@ class DiskHandle:
         """There is no log."""
         return 0
 
+    @property
+    def away(self) -> bool:
+        """It is here."""
+        return False
+
     async def open(self) -> None:
         """Open it."""
         await self._disk.store.open()

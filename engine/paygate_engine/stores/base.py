@@ -245,6 +245,11 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def away(self) -> bool:
+        """Whether it cannot be reached just now; never so of one in this process."""
+        ...
+
     async def open(self) -> None:
         """Open or create; bring the schema up to date; take the lock. Raises `StoreRefused`."""
         ...

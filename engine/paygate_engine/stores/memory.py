@@ -47,6 +47,11 @@ class MemoryStore:
         """There is no log."""
         return 0
 
+    @property
+    def away(self) -> bool:
+        """It is here."""
+        return False
+
     async def open(self) -> None:
         """Take calls."""
         self._open = True

@@ -17,7 +17,8 @@ Promises, beside those of `base.py`:
 * `commit` writes nothing under an epoch that is buried: it raises `Fenced`.
 * An error of the database after a group was sent says nothing about the group. `commit` then asks
   the database, on a fresh connection, for as long as it takes: it returns only what is so for
-  certain, and durable as any commit is. It is never cancelled by its own deadline.
+  certain, and durable as any commit is. It is never cancelled by its own deadline. `away` is true
+  meanwhile, and whenever the database cannot be reached.
 * Reads raise `Overloaded` where the database cannot be reached for a while: nothing was done.
 * `open_streams`, feeds, queues and documents are everybody's; `audit_rows` and `audit_head` are of
   the own chain unless another one is named.
@@ -88,11 +89,6 @@ class SharedStore(Store, Protocol):
     @property
     def seat(self) -> Seat | None:
         """The own place, once joined."""
-        ...
-
-    @property
-    def away(self) -> bool:
-        """Whether the database cannot be reached just now, or a commit's outcome is being asked."""
         ...
 
     async def join(self, name: str) -> Seat:

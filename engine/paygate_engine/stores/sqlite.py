@@ -108,6 +108,11 @@ class SqliteStore:
         except OSError:
             return 0
 
+    @property
+    def away(self) -> bool:
+        """It is here."""
+        return False
+
     async def open(self) -> None:
         """Open or create; bring the schema up to date; take the lock. Raises `StoreRefused`."""
         if sqlite3.sqlite_version_info < VERSION_MIN:
