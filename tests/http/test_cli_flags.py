@@ -107,7 +107,7 @@ def test_the_version_is_a_number_alone(capsys: pytest.CaptureFixture[str]):
         ("serve --sandbox --workers 2", "--database URL"),
         (f"serve --sandbox --workers 33 {DATABASE}", "server.workers: must be from 0"),
         (
-            f"serve --sandbox --worker-port-base 9100 --database {DATABASE}",
+            f"serve --sandbox --worker-port-base 9100 {DATABASE}",
             "without server.workers",
         ),
         (
