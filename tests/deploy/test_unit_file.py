@@ -15,7 +15,8 @@ PROGRAM = "/opt/paygate/bin/paygate"
 CREDENTIALS = "%d"
 # 0 is the tightest, 10 the loosest; what is left is that it reaches the network, as it must.
 EXPOSURE_MAX = 20
-LAST_WRITE_S = 10
+# What the parent gives a worker after its drain (paygate_http.commands_workers).
+LAST_WRITE_S = 15
 
 
 def values(name: str) -> list[str]:
