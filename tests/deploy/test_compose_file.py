@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,10 @@ def test_nodes_share_nothing_but_the_database(compose: dict[str, Any]) -> None:
     folders = [compose["services"][name]["volumes"] for name in NODES]
 
     assert folders[0] != folders[1]
+    toml = tomllib.loads((DEPLOY / "paygate.toml").read_text())
     for name in NODES:
+        (volume,) = compose["services"][name]["volumes"]
+        assert volume == f"{name}:{Path(toml['data_dir']).parent}"
         assert "ports" not in compose["services"][name]
         assert "container_name" not in compose["services"][name]
 

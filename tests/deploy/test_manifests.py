@@ -187,6 +187,19 @@ def test_a_pod_is_given_the_time_that_it_drains_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_the_data_folder_is_one_that_the_process_makes_inside_its_volume(
+    kind: str, tmp_path: Path
+) -> None:
+    """A volume's own folder is root's, and the gateway refuses one that is not its user's."""
+    secrets = make_secrets(tmp_path)
+    mounts = {each["name"]: each["mountPath"] for each in container(kind)["volumeMounts"]}
+
+    config = config_of(environment(kind), secrets, tmp_path)
+
+    assert Path(config.data_dir).parent == Path(mounts["data"])
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
 def test_it_runs_as_nobody_and_writes_nowhere_but_to_its_volumes(kind: str) -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
     around, inside = pod(kind)["securityContext"], container(kind)["securityContext"]

@@ -89,7 +89,7 @@ def test_it_starts_live_with_its_credentials(tmp_path: Path) -> None:
 
     assert config.database.url is not None
     assert config.server.tls_key == str(secrets / "gateway_key")
-    assert config.data_dir == f"/var/lib/{values('StateDirectory')[0]}"
+    assert Path(config.data_dir).parent == Path("/var/lib", *values("StateDirectory"))
 
 
 def test_what_the_environment_names_are_the_credentials_that_are_loaded() -> None:
