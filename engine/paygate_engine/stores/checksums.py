@@ -41,6 +41,11 @@ def post_crc(post: Posted) -> int | None:
     return _crc(f"{post.feed}\n{post.n}\n{post.at_us}\n", post.body)
 
 
+def told_crc(feed: str, at_us: int, body: bytes) -> int | None:
+    """Like `post_crc`, where the number is not known: whoever gives it covers it with XOR."""
+    return _crc(f"{feed}\n{at_us}\n", body)
+
+
 def wake_crc(wake: Wake) -> int | None:
     """Over the stream and the time."""
     return _crc(f"{wake.stream}\n{wake.at_us}\n", b"")

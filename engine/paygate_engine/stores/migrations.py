@@ -29,13 +29,22 @@ class Migration(Struct, frozen=True, kw_only=True):
         """SHA-256 of the text, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def expands(self) -> bool:
+        """Whether the text begins by saying that it only adds: `-- expand: ...`."""
+        return self.text.startswith("-- expand")
+
 
 class Applied(Struct, frozen=True, kw_only=True):
-    """What a database says about a migration that it went through."""
+    """What a database says about a migration that it went through.
+
+    `expands`: programs that do not know it go on beside those that do.
+    """
 
     number: int
     name: str
     checksum: str
+    expands: bool = False
 
 
 def read_migrations(folder: Path) -> list[Migration]:
@@ -65,7 +74,7 @@ def pending(known: Sequence[Migration], applied: Sequence[Applied]) -> list[Migr
                 f"migration {number} ({has.name}) of the database is not the one of this version: "
                 "start the version that wrote it, or restore a backup"
             )
-    if len(applied) > len(known):
+    if not all(each.expands for each in applied[len(known) :]):
         raise StoreRefused(
             f"the database is at version {applied[-1].number}, this program knows {len(known)}: "
             "start a newer version of the program"

@@ -7,24 +7,20 @@ checksum or by its place. Runs on the reader's thread.
 
 import sqlite3
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from paygate_engine.stores.base import Claim, Document, Item, Posted, Wake
+from paygate_engine.stores.row_reading import to_claim, to_document, to_item, to_wake
 from paygate_engine.stores.rules import page_size
 from paygate_engine.stores.sqlite_feeds import to_post
-from paygate_engine.stores.sqlite_read import (
-    Row,
-    to_claim,
-    to_document,
-    to_event,
-    to_item,
-    to_wake,
-)
+from paygate_engine.stores.sqlite_read import to_event
 
 # Of one look at the whole file; the first few tell the story.
 FINDINGS_MAX: Final = 10
+
+Row = tuple[Any, ...]
 
 
 class Damage(Struct, frozen=True, kw_only=True):

@@ -8,10 +8,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from paygate_engine.stores.base import (
-    AuditEntry,
     AuditRow,
     Claim,
     Document,
@@ -20,17 +17,18 @@ from paygate_engine.stores.base import (
     Query,
     Wake,
 )
-from paygate_engine.stores.checksums import (
-    claim_crc,
-    document_crc,
-    event_crc,
-    item_crc,
-    wake_crc,
+from paygate_engine.stores.checksums import event_crc
+from paygate_engine.stores.row_reading import (
+    Row,
+    to_audit_row,
+    to_claim,
+    to_document,
+    to_item,
+    to_wake,
 )
 from paygate_engine.stores.rules import page_size, whole
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
 
 _GENESIS = (0, bytes(32))
 _FACET_COLUMNS = ("f1", "f2", "f3", "f4")
@@ -145,7 +143,7 @@ def audit_page(connection: sqlite3.Connection, after_n: int, limit: int) -> list
     rows = connection.execute(
         f"{_AUDIT} WHERE n > ? ORDER BY n LIMIT ?", (after_n, page_size(limit))
     )
-    return [_to_audit_row(row) for row in rows]
+    return [to_audit_row(row) for row in rows]
 
 
 def audit_end(connection: sqlite3.Connection) -> tuple[int, bytes]:
@@ -167,35 +165,6 @@ def to_event(row: Row) -> tuple[Event, bool]:
     return event, event_crc(event) == crc
 
 
-def to_document(row: Row) -> Document:
-    """The document in (kind, id, scope, f1, f2, f3, f4, body, crc)."""
-    kind, of_id, scope, *columns, body, crc = row
-    facets = tuple(column for column in columns if column is not None)
-    found = Document(kind=kind, id=of_id, scope=scope, facets=facets, body=body)
-    return found if document_crc(found) == crc else replace(found, sound=False)
-
-
-def to_claim(row: Row) -> Claim:
-    """The claim in (name, stream, body, crc)."""
-    name, stream, body, crc = row
-    found = Claim(name=name, stream=stream, body=body)
-    return found if claim_crc(found) == crc else replace(found, sound=False)
-
-
-def to_item(row: Row) -> Item:
-    """The item in (queue, id, key, at_us, body, crc)."""
-    queue, of_id, key, at_us, body, crc = row
-    found = Item(queue=queue, id=of_id, key=key, at_us=at_us, body=body)
-    return found if item_crc(found) == crc else replace(found, sound=False)
-
-
-def to_wake(row: Row) -> Wake:
-    """The wake in (stream, at_us, crc)."""
-    stream, at_us, crc = row
-    found = Wake(stream=stream, at_us=at_us)
-    return found if wake_crc(found) == crc else replace(found, sound=False)
-
-
 def _index(query: Query, demanded: Mapping[int, str]) -> str:
     """Name the index: left alone, SQLite walks all documents of the kind, newest first."""
     if query.scope is not None:
@@ -204,11 +173,3 @@ def _index(query: Query, demanded: Mapping[int, str]) -> str:
     if 0 in demanded:
         return " INDEXED BY documents_by_facet"
     return ""
-
-
-def _to_audit_row(row: Row) -> AuditRow:
-    n, at_us, who, what, stream, why, first_seq, events, digest, digest_of_row = row
-    entry = AuditEntry(at_us=at_us, who=who, what=what, stream=stream, why=why)
-    return AuditRow(
-        n=n, entry=entry, first_seq=first_seq, events=events, digest=digest, hash=digest_of_row
-    )

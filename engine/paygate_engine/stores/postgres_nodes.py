@@ -1,0 +1,124 @@
+"""Seats, leases and duties in PostgreSQL. All times are the database's.
+
+Each call is one statement that comes to the same a second time, so that it is simply sent again
+where an answer got lost. A seat that was taken without an answer is nobody's: it runs out, and is
+buried like a dead node's.
+"""
+
+from paygate_engine.errors import Fenced
+from paygate_engine.stores.postgres_pool import Pool
+from paygate_engine.stores.row_reading import Row
+from paygate_engine.stores.shared import Beat, NodeRow, Seat
+
+# `now` is read once, before the row is waited for: a lease is rather too short than too long.
+_BEAT = """
+WITH now AS MATERIALIZED (SELECT paygate.now_us_1() AS us)
+UPDATE paygate.nodes SET beat_us = now.us, lease_until_us = now.us + $3,
+    steady_since_us = CASE WHEN lease_until_us < now.us THEN now.us ELSE steady_since_us END
+FROM now
+WHERE seat = $1 AND epoch = $2 AND over IS NULL
+RETURNING beat_us,
+    (SELECT array_agg(epoch) FROM paygate.nodes WHERE over IS NULL),
+    (SELECT n FROM paygate.bulletin)
+"""
+# A row that is locked is in use: by its node's commit, or by another who buries it.
+_BURY = """
+WITH now AS MATERIALIZED (SELECT paygate.now_us_1() AS us),
+judge AS (
+    SELECT now.us FROM paygate.nodes, now
+    WHERE seat = $1 AND epoch = $2 AND over IS NULL
+        AND lease_until_us >= now.us AND steady_since_us <= now.us - $3
+),
+late AS (
+    SELECT seat FROM paygate.nodes
+    WHERE over IS NULL AND epoch <> $2 AND lease_until_us < (SELECT us FROM judge)
+    ORDER BY seat FOR UPDATE SKIP LOCKED
+),
+ended AS (
+    UPDATE paygate.nodes AS kept SET over = 'buried'
+    FROM late WHERE kept.seat = late.seat
+    RETURNING kept.epoch
+),
+freed AS (DELETE FROM paygate.duties WHERE epoch IN (SELECT epoch FROM ended))
+SELECT epoch FROM ended ORDER BY epoch
+"""
+_LEAVE = """
+WITH ended AS (
+    UPDATE paygate.nodes SET over = 'left'
+    WHERE seat = $1 AND epoch = $2 AND over IS NULL
+    RETURNING epoch
+)
+DELETE FROM paygate.duties WHERE epoch IN (SELECT epoch FROM ended)
+"""
+_NODES = """
+SELECT seat, epoch, name, over, joined_us, beat_us, lease_until_us, paygate.now_us_1(),
+    (SELECT count(*) FROM paygate.wakes WHERE owner = epoch)
+FROM paygate.nodes ORDER BY seat
+"""
+_CHAINS = """
+SELECT seat FROM paygate.nodes
+WHERE EXISTS (SELECT FROM paygate.audit WHERE chain = seat::text)
+"""
+
+
+class Nodes:
+    """What a node does about itself and the others. `lease_us` is the length of its own lease."""
+
+    def __init__(self, pool: Pool, *, lease_us: int) -> None:
+        self._pool = pool
+        self._lease_us = lease_us
+
+    async def join(self, name: str) -> Seat:
+        """Take a seat under a new epoch. Raises `Overloaded` and `StoreFailed`."""
+        statement = "SELECT own_seat, own_epoch, at_us FROM paygate.join_1($1, $2)"
+        ((seat, epoch, at_us),) = await self._pool.run(statement, name, self._lease_us)
+        return Seat(seat=seat, epoch=epoch, chain=str(seat), now_us=at_us)
+
+    async def leave(self, seat: Seat) -> None:
+        """Give the seat back, if the database can be reached: tried once."""
+        await self._pool.run(_LEAVE, seat.seat, seat.epoch, tries_max=1)
+
+    async def beat(self, seat: Seat) -> Beat:
+        """Prolong the lease. Raises `Fenced` and `Overloaded`."""
+        rows = await self._pool.run(_BEAT, seat.seat, seat.epoch, self._lease_us)
+        if not rows:
+            raise Fenced(f"epoch {seat.epoch} is over: another node has taken its work")
+        now_us, live, bulletin = rows[0]
+        return Beat(now_us=now_us, live=frozenset(live), bulletin=bulletin)
+
+    async def bury(self, seat: Seat) -> list[int]:
+        """End every epoch whose lease ran out, if the own one was steady; those ended."""
+        rows = await self._pool.run(_BURY, seat.seat, seat.epoch, self._lease_us)
+        return [row[0] for row in rows]
+
+    async def take_duty(self, seat: Seat, name: str) -> bool:
+        """Whether the duty is the own now. Raises `Fenced` and `Overloaded`."""
+        rows = await self._pool.run("SELECT paygate.take_duty_1($1, $2)", name, seat.epoch)
+        return rows[0][0]
+
+    async def drop_duty(self, seat: Seat, name: str) -> None:
+        """Give a duty back, if it is the own one."""
+        statement = "DELETE FROM paygate.duties WHERE name = $1 AND epoch = $2"
+        await self._pool.run(statement, name, seat.epoch)
+
+    async def rows(self) -> list[NodeRow]:
+        """All seats, by number."""
+        return [_to_node(row) for row in await self._pool.run(_NODES)]
+
+    async def chains(self) -> list[str]:
+        """The names of all chains that have a row, in the order of text."""
+        return sorted(str(row[0]) for row in await self._pool.run(_CHAINS))
+
+
+def _to_node(row: Row) -> NodeRow:
+    seat, epoch, name, over, joined_us, beat_us, lease_until_us, now_us, open_streams = row
+    return NodeRow(
+        seat=seat,
+        epoch=epoch,
+        name=name,
+        state=over or ("live" if lease_until_us >= now_us else "late"),
+        joined_us=joined_us,
+        beat_us=beat_us,
+        lease_until_us=lease_until_us,
+        open_streams=open_streams,
+    )

@@ -1,0 +1,119 @@
+"""Reading from PostgreSQL: a few connections, a deadline for each read, and another try.
+
+Only for what may be executed twice: reads, and writes that come to the same the second time.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from paygate_engine.errors import Fenced, Overloaded, StoreDamaged, StoreFailed
+from paygate_engine.stores.postgres_link import (
+    FENCED,
+    Answered,
+    Link,
+    Links,
+    Lost,
+    Rows,
+    Unreachable,
+)
+
+# Connections for everything but groups. Each is a process of the server's, and reads are short.
+READERS = 4
+# Whoever waits longer for a connection than this is better told to come back.
+WAIT_S = 2.0
+# A read walks at most a page along an index; what takes this long will not end well.
+READ_S = 5.0
+# The first connection may be of before a failover; the second one looks for the new primary. A
+# failover takes longer than any caller waits, so there is no point in a fourth try.
+TRIES_MAX = 3
+PAUSE_S = 0.1
+
+# What a read may meet in the midst of other work, of a failover, or of somebody's hand: again.
+# 57: cancelled or shut down; 40: deadlock; 53: no memory, no room for sorting; 55: a lock in use;
+# 25: the server is a standby now; 08: a pooler that lost its server.
+_PASSING = frozenset({"57", "40", "53", "55", "25", "08"})
+# XX001, XX002: a page or an index is not what was written.
+_DAMAGE = "XX"
+
+
+class Pool:
+    """A bounded number of connections that statements are run on, one each."""
+
+    def __init__(
+        self, links: Links, rng: random.Random, *, size: int = READERS, read_s: float = READ_S
+    ) -> None:
+        self._links = links
+        self._rng = rng
+        self._read_s = read_s
+        self._places = asyncio.Semaphore(size)
+        self._idle: list[Link] = []
+
+    async def run(self, statement: str, *arguments: Any, tries_max: int = TRIES_MAX) -> Rows:
+        """The rows of a statement. Raises `Overloaded`: nothing came back; `StoreFailed`.
+
+        With `tries_max` 1 for what must not be executed a second time.
+        """
+        reason: Exception | None = None
+        for tried in range(tries_max):
+            if tried:
+                await asyncio.sleep(PAUSE_S * tried * (1 + self._rng.random()))
+            try:
+                async with self._link() as link:
+                    return await link.fetch(statement, *arguments, deadline_s=self._read_s)
+            except Answered as error:
+                _check_passing(error)
+                reason = error
+            except (Lost, Unreachable) as error:
+                self._forget_idle()
+                reason = error
+        raise Overloaded(f"the database cannot be reached: {reason}") from reason
+
+    def close(self) -> None:
+        """Drop all connections that nobody is using."""
+        self._forget_idle()
+
+    @asynccontextmanager
+    async def _link(self) -> AsyncGenerator[Link]:
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise Overloaded("all connections to the database are in use") from error
+        try:
+            link = self._newest_idle() or await self._links.connect()
+            try:
+                yield link
+            finally:
+                if link.usable:
+                    self._idle.append(link)
+        finally:
+            self._places.release()
+
+    def _newest_idle(self) -> Link | None:
+        while self._idle:
+            link = self._idle.pop()
+            if link.usable:
+                return link
+        return None
+
+    def _forget_idle(self) -> None:
+        """After one connection broke, its peers are of the same server: they are not tried."""
+        idle, self._idle = self._idle, []
+        for link in idle:
+            link.end()
+
+
+def _check_passing(error: Answered) -> None:
+    """Raise `StoreFailed` for an answer that would be the same another time."""
+    if error.sqlstate.startswith(_DAMAGE):
+        raise StoreDamaged(
+            f"the database is damaged ({error}): nothing more is served from it; promote a standby,"
+            " or restore a backup"
+        ) from error
+    if error.sqlstate == FENCED:
+        raise Fenced(f"{error}: another node has taken its work") from error
+    if error.sqlstate[:2] not in _PASSING:
+        raise StoreFailed(f"PostgreSQL: {error}") from error

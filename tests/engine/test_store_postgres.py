@@ -1,0 +1,196 @@
+"""The PostgreSQL store passes the suites of all stores and of shared ones."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from postgres_cluster import clustered
+from postgres_rig import execute, until, value
+from shared_commit_suite import SharedCommitSuite
+from shared_store_suite import Cluster, SharedStoreSuite, joined, pair
+from store_suite import KINDS, StoreSuite, booking, entry, event, item, put
+
+from paygate_engine.errors import Corrupt
+from paygate_engine.stores.base import Claim, Document, Event, Item, Post, Query, Store, Unit, Wake
+from paygate_engine.stores.postgres import PostgresStore
+
+pytestmark = pytest.mark.slow
+
+
+class TestOneNodeOfPostgres(StoreSuite):
+    @pytest.fixture
+    async def store(self, emptied: str) -> AsyncIterator[Store]:
+        store = PostgresStore(emptied, KINDS)
+        await store.open()
+        await store.join("one")
+        yield store
+        await store.close()
+
+
+class TestNodesOfPostgres(SharedStoreSuite):
+    @pytest.fixture
+    async def cluster(self, emptied: str) -> AsyncIterator[Cluster]:
+        async with clustered(emptied) as cluster:
+            yield cluster
+
+
+class TestCommitsOfPostgres(SharedCommitSuite):
+    @pytest.fixture
+    async def cluster(self, emptied: str) -> AsyncIterator[Cluster]:
+        async with clustered(emptied) as cluster:
+            yield cluster
+
+
+@pytest.fixture
+async def store(emptied: str) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(emptied, KINDS)
+    await store.open()
+    await store.join("one")
+    yield store
+    await store.close()
+
+
+# Damage
+
+
+async def test_a_row_that_was_changed_is_noticed_by_every_read(
+    store: PostgresStore, emptied: str
+) -> None:
+    await put(
+        store,
+        Unit(
+            events=(event("a", 1), event("a", 2), event("b", 1)),
+            documents=(booking(1), booking(2)),
+            claims=(Claim(name="n", stream="a", body=b""),),
+            items=(item(1),),
+            wakes=(Wake(stream="a", at_us=1),),
+            posts=(Post(feed="f", at_us=1, body=b"1"), Post(feed="f", at_us=2, body=b"2")),
+        ),
+    )
+
+    await execute(emptied, "UPDATE paygate.events SET epoch = 9 WHERE stream = 'a' AND seq = 2")
+    await execute(emptied, "UPDATE paygate.documents SET f2 = 'savoy' WHERE id = 'bkg_0001'")
+    await execute(emptied, "UPDATE paygate.claims SET stream = 'b'")
+    await execute(emptied, "UPDATE paygate.items SET key = 'l'")
+    await execute(emptied, "UPDATE paygate.wakes SET at_us = 2")
+    await execute(emptied, "UPDATE paygate.posts SET n = 3 WHERE n = 2")
+
+    with pytest.raises(Corrupt, match="stream a: event 2"):
+        await store.read_stream("a")
+    assert await store.read_stream("b") == [event("b", 1)]
+    assert [each.sound for each in await store.query(Query(kind="booking"))] == [True, False]
+    claim = await store.read_claim("n")
+    assert claim is not None and not claim.sound
+    assert [each.sound for each in await store.waiting("mail")] == [False]
+    assert [each.sound for each in await store.open_streams()] == [False]
+    assert [each.sound for each in await store.read_feed("f")] == [True, False]
+
+
+async def test_a_missing_event_is_corrupt(store: PostgresStore, emptied: str) -> None:
+    await put(store, Unit(events=(event("a", 1), event("a", 2), event("a", 3))))
+
+    await execute(emptied, "DELETE FROM paygate.events WHERE seq = 2")
+
+    with pytest.raises(Corrupt, match="stream a: event 2 is missing"):
+        await store.read_stream("a")
+
+
+# Text
+
+
+async def test_words_of_strangers_that_hold_a_nul_are_kept_as_they_are(
+    store: PostgresStore,
+) -> None:
+    odd = "a\0b\ufdd0c\ufdd00"
+    unit = Unit(
+        events=(Event(stream=odd, seq=1, at_us=1, kind=odd, body=b"\0"),),
+        documents=(Document(kind="guest", id=odd, scope=odd, links=((odd, odd),), body=b""),),
+        claims=(Claim(name=odd, stream=odd, body=b""),),
+        items=(Item(queue="mail", id=odd, key=odd, at_us=1, body=b""),),
+        audit=(entry(odd, odd),),
+    )
+
+    assert await put(store, unit) == [None]
+
+    assert await store.read_stream(odd) == list(unit.events)
+    found = await store.query(Query(kind="guest", link=(odd, odd), scope=odd))
+    assert [(each.id, each.sound) for each in found] == [(odd, True)]
+    assert await store.read_claim(odd) == unit.claims[0]
+    assert await store.waiting("mail") == list(unit.items)
+    assert [row.entry.what for row in await store.audit_rows()] == [odd]
+    assert await put(store, unit) != [None]
+
+
+async def test_a_value_that_is_none_ends_no_node(store: PostgresStore) -> None:
+    with pytest.raises(ValueError, match="invalid input"):
+        await store.read_stream("\ud800")
+
+    assert await store.read_stream("a") == []
+
+
+# Claims that go from hand to hand
+
+
+async def test_a_claim_goes_through_several_hands_in_one_group(store: PostgresStore) -> None:
+    await put(store, Unit(claims=(Claim(name="n", stream="a", body=b"1"),)))
+
+    answers = await put(
+        store,
+        Unit(claims=(Claim(name="n", stream="b", body=b"2", replaces="a"),)),
+        Unit(claims=(Claim(name="n", stream="c", body=b"3", replaces="b"),)),
+        Unit(claims=(Claim(name="m", stream="a", body=b"4"),)),
+        Unit(claims=(Claim(name="m", stream="b", body=b"5", replaces="a"),)),
+    )
+
+    assert answers == [None] * 4
+    assert await store.read_claim("n") == Claim(name="n", stream="c", body=b"3")
+    assert await store.read_claim("m") == Claim(name="m", stream="b", body=b"5")
+
+
+# What plain SQL cannot do either
+
+
+async def test_the_database_itself_refuses_to_use_more_than_the_limit(
+    store: PostgresStore, emptied: str
+) -> None:
+    await execute(emptied, "INSERT INTO paygate.tallies VALUES ('s', 10, 10)")
+
+    for statement in (
+        "UPDATE paygate.tallies SET used = 11",
+        'UPDATE paygate.tallies SET "limit" = 9',
+        "UPDATE paygate.tallies SET used = -1",
+    ):
+        with pytest.raises(Exception, match="tallies_check"):
+            await execute(emptied, statement)
+
+    assert await store.tally("s") == (10, 10)
+
+
+# Words
+
+
+async def test_words_are_heard_by_others_and_not_by_who_said_them(emptied: str) -> None:
+    async with clustered(emptied) as cluster:
+        ann, bob = await pair(cluster)
+        hearing = asyncio.create_task(bob.hear())
+        listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        await until(lambda: value(emptied, listening))
+
+        ann.say("look", "here")
+        ann.say("look", "there")
+
+        assert set(await hearing) == {"look", "here", "there"}
+
+
+# Cost
+
+
+async def test_many_groups_of_two_nodes_leave_no_transaction_open(emptied: str) -> None:
+    async with clustered(emptied) as cluster:
+        ann, bob = await joined(cluster, "ann"), await joined(cluster, "bob")
+        for turn in range(5):
+            post = Post(feed="f", at_us=turn, body=b"")
+            await asyncio.gather(put(ann, Unit(posts=(post,))), put(bob, Unit(posts=(post,))))
+
+        states = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        assert await value(emptied, states) == 0
