@@ -84,7 +84,6 @@ def test_the_port_is_the_products_and_the_one_whose_health_is_asked() -> None:
     assert asked == ["python", "/opt/paygate/healthcheck.py", port]
 
 
-@pytest.mark.xfail(strict=True, reason="the command line is not there yet")
 def test_python_and_the_extra_are_those_that_the_project_has() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     base = re.search(r"python:3\.(\d+)-slim", DOCKERFILE.read_text())
