@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from bank_rig import AMOUNT, Bank
+from bank_rig import AMOUNT, MERCHANT, Bank
 from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
 
-from paygate_actors.messages import PaymentReply, Refusal, TransactionReply
+from paygate_actors.messages import CapturePayment, PaymentReply, Refusal, TransactionReply
 from paygate_actors.outcomes import Approved
 from paygate_engine.errors import Fenced
 from paygate_engine.stores.shared import BEAT_S, LEASE_S
@@ -33,6 +33,21 @@ async def test_what_one_node_was_told_every_node_tells(many: ManyNodes):
 
     assert first.status == "processing"
     assert await b.view(payment_id) == await a.view(payment_id)
+
+
+async def test_a_node_that_has_a_payment_in_memory_tells_what_another_one_recorded(
+    many: ManyNodes,
+):
+    a, b = await pair(many)
+    payment_id = await a.pay(manual=True)
+    await many.until_status(a, payment_id, "authorized")
+    assert a.gateway.payments.active(payment_id) is not None
+
+    captured = await b.gateway.front.capture(CapturePayment(caller=MERCHANT, payment_id=payment_id))
+    await many.until_status(b, payment_id, "success")
+
+    assert isinstance(captured, TransactionReply)
+    assert (await a.view(payment_id)).status == "success"
 
 
 async def test_a_node_that_is_asked_decides_on_what_another_one_recorded(many: ManyNodes):
