@@ -74,11 +74,9 @@ async def test_a_wire_that_is_cut_anywhere_loses_no_commit_and_makes_none_twice(
         seq = 2
 
         points: list[tuple[Side, int]] = []
-        sides: tuple[Side, ...] = ("request", "answer")
-        for side in sides:
-            last = lengths[side]
+        for side, last in lengths.items():
             some = dice.sample(range(2, last - 1), POINTS)
-            points += [(side, byte) for byte in sorted({0, 1, *some, last - 1})]
+            points.extend((side, byte) for byte in sorted({0, 1, *some, last - 1}))
         for side, byte in points:
             seq += 1
             proxy.cut_at(side, byte)

@@ -254,6 +254,7 @@ class Committer:
                     return rows
                 reason: Exception = Lost("the server warned that the standbys were not waited for")
             except Lost as error:
+                self._links.doubt()
                 reason = error
             except Answered as error:
                 if error.sqlstate[:2] in ("22", "42", "XX"):

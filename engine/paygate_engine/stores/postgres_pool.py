@@ -71,6 +71,8 @@ class Pool:
                 _check_passing(error)
                 reason = error
             except (Lost, Unreachable) as error:
+                if isinstance(error, Lost):
+                    self._links.doubt()
                 self._forget_idle()
                 reason = error
         raise Overloaded(f"the database cannot be reached: {reason}") from reason
