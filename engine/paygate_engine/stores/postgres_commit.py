@@ -166,6 +166,7 @@ class Committer:
                     deadline_s=self._commit_s,
                 )
                 if not link.warned:
+                    self._links.away = False
                     return rows
                 reason: Exception = Lost("the server warned that the standbys were not waited for")
             except Answered as error:

@@ -66,7 +66,8 @@ class Pool:
                 break
             try:
                 async with self._link() as link:
-                    return await link.fetch(statement, *arguments, deadline_s=self._read_s)
+                    rows = await link.fetch(statement, *arguments, deadline_s=self._read_s)
+                self._links.away = False
             except Answered as error:
                 _check_passing(error)
                 reason = error
@@ -75,6 +76,8 @@ class Pool:
                     self._links.doubt()
                 self._forget_idle()
                 reason = error
+            else:
+                return rows
         raise Overloaded(f"the database cannot be reached: {reason}") from reason
 
     def close(self) -> None:
