@@ -8,7 +8,8 @@ called back, and the store refuses what comes under an epoch that is over.
 
 What it hears it passes on: `on_paused` and `on_resumed` in turn, `on_dead` with epochs that are
 over (buried by this node or another, or left), `on_bulletin` when a watched document changed, and
-`on_fenced` once, after which nothing happens any more. Beats go on whatever else goes wrong.
+`on_fenced` once, after which nothing happens any more. Beats go on whatever else goes wrong. Who
+came and went between two beats is not told of: whoever adopts must also look by itself sometimes.
 """
 
 import asyncio
@@ -146,7 +147,7 @@ class Membership:
                 if _is_cancelled():
                     raise
                 self._failed(error)
-                delay_s = AGAIN_S
+                delay_s = 0.0
             delay_s = max(min(AGAIN_S, self._beat_s), delay_s)
 
     async def _beat(self, sent_s: float) -> None:

@@ -5,13 +5,14 @@ fixture `cluster`.
 """
 
 import asyncio
+import random
 
 import pytest
 from shared_store_suite import Cluster, epoch_of, guest, joined, moves, pair, seat_of, written
 from store_suite import booking, entry, event, item, put
 
 from paygate_engine.chain import Head, rows_of, verify
-from paygate_engine.stores.base import Claim, Conflict, Done, Post, Tally, Unit, Wake
+from paygate_engine.stores.base import Claim, Conflict, Done, Event, Post, Tally, Unit, Wake
 from paygate_engine.stores.shared import SharedStore
 
 
@@ -310,6 +311,44 @@ class SharedCommitSuite:
         answers = await put(bob, Unit(events=(written(bob, "s", 2),), tallies=used))
 
         assert answers == [Conflict(what="event", name="s/2")]
+
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    async def test_whatever_nodes_do_at_once_adds_up(self, cluster: Cluster, seed: int):
+        nodes = [await joined(cluster) for _ in range(3)]
+        made: list[tuple[Event, Tally]] = []
+        lost: list[Conflict] = []
+
+        async def work(node: SharedStore, rng: random.Random) -> None:
+            for _ in range(15):
+                stream = rng.choice("abc")
+                seq = len(await node.read_stream(stream)) + 1
+                await asyncio.sleep(0)  # somebody may come in between here, in every store
+                step = written(node, stream, seq)
+                tally = Tally(stream=stream, limit=rng.randint(0, 9), used=rng.randint(-3, 9))
+                post = Post(feed="f", at_us=1, body=stream.encode())
+                unit = Unit(events=(step,), tallies=(tally,), posts=(post,), audit=(entry(stream),))
+                (conflict,) = await put(node, unit)
+                if conflict is None:
+                    made.append((step, tally))
+                else:
+                    lost.append(conflict)
+
+        await asyncio.gather(
+            *(work(node, random.Random(seed * 10 + at)) for at, node in enumerate(nodes))
+        )
+
+        assert {conflict.what for conflict in lost} == {"event", "tally"}
+        for stream in "abc":
+            steps = [step for step, _ in made if step.stream == stream]
+            moved = [tally for _, tally in made if tally.stream == stream]
+            limit, used = sum(each.limit for each in moved), sum(each.used for each in moved)
+            assert await nodes[0].read_stream(stream) == sorted(steps, key=lambda each: each.seq)
+            assert await nodes[1].tally(stream) == ((limit, used) if moved else None)
+            assert 0 <= used <= limit
+        posts = await nodes[2].read_feed("f")
+        assert [post.n for post in posts] == list(range(1, len(made) + 1))
+        heads = [await verify(rows_of(node), node.read_stream) for node in nodes]
+        assert sum(head.n for head in heads if isinstance(head, Head)) == len(made)
 
     # Audit chains
 

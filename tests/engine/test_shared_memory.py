@@ -1,19 +1,23 @@
 """The memory cluster passes the suites of shared stores, and each of its stores that of stores."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from shared_commit_suite import SharedCommitSuite
 from shared_store_suite import WATCHED, Cluster, SharedStoreSuite
-from store_suite import KINDS, StoreSuite
+from store_suite import KINDS, StoreSuite, entry, event
 
+from paygate_engine.chain import Head, rows_of, verify
 from paygate_engine.clock import ManualClock
-from paygate_engine.errors import Fenced, Overloaded
+from paygate_engine.errors import Fenced, Overloaded, StoreFailed
+from paygate_engine.journal import Journal
 from paygate_engine.simulation import VirtualLoop
-from paygate_engine.stores.base import Event, Store, Unit
+from paygate_engine.stores.base import Store, Unit
 from paygate_engine.stores.shared import BEAT_S, LEASE_S, SharedStore
 from paygate_engine.stores.shared_memory import HEAR_S, HEARD_MAX, MemoryCluster, SharedMemoryStore
+from paygate_engine.system import ActorSystem
 
 
 class MemoryRig:
@@ -140,10 +144,9 @@ async def test_a_commit_of_who_is_unplugged_is_made_when_it_is_plugged_in(rig: M
     ann = await rig.node()
     await ann.join("ann")
     ann.unplug()
-    event = Event(stream="a", seq=1, at_us=1, kind="k", body=b"")
     hung_up, waiting = (
-        asyncio.ensure_future(ann.commit([Unit(events=(each,))], [()]))
-        for each in (event, Event(stream="b", seq=1, at_us=1, kind="k", body=b""))
+        asyncio.ensure_future(ann.commit([Unit(events=(event(stream, 1),))], [()]))
+        for stream in "ab"
     )
     await asyncio.sleep(0)
     hung_up.cancel()
@@ -162,8 +165,7 @@ async def test_a_commit_of_who_was_buried_meanwhile_is_fenced(rig: MemoryRig):
     await ann.join("ann")
     await bob.join("bob")
     ann.unplug()
-    event = Event(stream="a", seq=1, at_us=1, kind="k", body=b"")
-    waiting = asyncio.ensure_future(ann.commit([Unit(events=(event,))], [()]))
+    waiting = asyncio.ensure_future(ann.commit([Unit(events=(event("a", 1),))], [()]))
     await rig.let_leases_run_out(but=(bob,))
     await bob.bury()
 
@@ -172,3 +174,46 @@ async def test_a_commit_of_who_was_buried_meanwhile_is_fenced(rig: MemoryRig):
     with pytest.raises(Fenced):
         await waiting
     assert await bob.event_count() == 0
+
+
+# Journals of several nodes
+
+
+async def test_journals_of_two_nodes_race_and_each_links_its_own_chain(
+    rig: MemoryRig, system: ActorSystem
+):
+    stores = [await rig.node() for _ in range(2)]
+    for store in stores:
+        await store.join("node")
+    journals = [await Journal.open(store, system) for store in stores]
+
+    answers = await asyncio.gather(
+        *(
+            journal.append_wait(Unit(events=(event(stream, 1),), audit=(entry(stream),)))
+            for stream in "abc"
+            for journal in journals
+        )
+    )
+
+    lost = [answer.name for answer in answers if answer is not None]
+    assert sorted(lost) == ["a/1", "b/1", "c/1"]
+    assert [row.entry.stream for row in await stores[0].audit_rows()] == list("abc")
+    for store in stores:
+        assert isinstance(await verify(rows_of(store), store.read_stream), Head)
+
+
+async def test_the_journal_of_a_node_that_was_buried_ends_its_system(rig: MemoryRig):
+    ann, bob = await rig.node(), await rig.node()
+    await ann.join("ann")
+    await bob.join("bob")
+    failures: list[BaseException] = []
+    system = ActorSystem(clock=rig.clock, rng=random.Random(7), on_fatal=failures.append)
+    journal = await Journal.open(ann, system)
+    await rig.let_leases_run_out(but=(bob,))
+    await bob.bury()
+
+    with pytest.raises(StoreFailed):
+        await journal.append_wait(Unit(events=(event("a", 1),)))
+
+    assert [type(error) for error in failures] == [Fenced]
+    await system.stop_all(timeout_s=1.0)

@@ -212,7 +212,10 @@ class SharedMemoryStore(MemoryStore):
         return self._cluster.tallies.get(stream)
 
     async def hear(self) -> Sequence[str]:
-        """Wait for words, `HEAR_S` by the running loop's time; empty where nobody said any."""
+        """Wait for words, `HEAR_S` by the running loop's time; empty where nobody said any.
+
+        One listens at a time.
+        """
         if not self._heard:
             self._ear = asyncio.get_running_loop().create_future()
             try:
