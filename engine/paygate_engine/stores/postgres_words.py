@@ -71,6 +71,7 @@ class Words:
     def close(self) -> None:
         """Say and hear nothing more."""
         self._closed = True
+        self._news.set()  # whoever waits hears that there is nothing more
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
