@@ -8,6 +8,7 @@ import pytest
 from bank_rig import AMOUNT, MERCHANT, Bank
 from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
 
+from paygate_actors.fleet import COUNT_EVERY_S
 from paygate_actors.messages import CapturePayment, PaymentReply, Refusal, TransactionReply
 from paygate_actors.outcomes import Approved
 from paygate_engine.errors import Fenced
@@ -222,6 +223,22 @@ async def test_a_node_that_leaves_in_order_hands_over_at_once(many: ManyNodes):
     await many.pass_time(15)
 
     assert b.gauge("paygate_node_adopted_total") == 1
+
+
+async def test_a_node_says_what_it_owns_and_for_how_long_it_may_act(many: ManyNodes):
+    a, b = await pair(many)
+    many.bank.says["charge"] = None
+    for _ in range(3):
+        await a.pay()
+    await many.pass_time(COUNT_EVERY_S + 1)
+
+    assert a.gauge("paygate_node_open_payments") == 3
+    assert b.gauge("paygate_node_open_payments") == 0
+    assert LEASE_S / 2 < a.gauge("paygate_node_lease_seconds") < LEASE_S
+    a.store.unplug()
+    await many.pass_time(LEASE_S)
+    assert a.gauge("paygate_node_lease_seconds") == 0
+    assert a.gauge("paygate_node_paused") == 1
 
 
 async def test_a_new_node_is_not_taken_for_dead_before_the_next_beat(many: ManyNodes):
