@@ -20,7 +20,7 @@ from paygate_actors.payment import PaymentActor
 from paygate_actors.recovering import look_at
 from paygate_actors.sums import unresolved
 from paygate_engine.cluster_clock import ClusterClock
-from paygate_engine.errors import EngineError, Overloaded
+from paygate_engine.errors import EngineError, Fenced, Overloaded
 from paygate_engine.membership import Membership
 from paygate_engine.region import Region
 from paygate_engine.stores.base import Store, Wake
@@ -181,8 +181,12 @@ class Fleet:
     async def _adopt_once(self) -> None:
         if self._payments is None or self._adopting.locked():
             return
-        with suppress(Overloaded):  # the next round finds them
+        try:
             await self.adopt()
+        except Overloaded:
+            return  # the next round finds them
+        except Fenced as error:
+            self._system.fail(error)
 
     def _count_later(self, _: object) -> None:
         if not self._ended:
