@@ -12,14 +12,26 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE_ROOTS = ("engine", "actors", "http")
-TOP_FOLDERS = (*SOURCE_ROOTS, "tests", "bench")
+TOP_FOLDERS = (*SOURCE_ROOTS, "tests", "bench", "deploy")
 LINES_MAX = 400
 # A test file is a list of cases, read one at a time.
 TEST_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
-TEXT_SUFFIXES = {".py", ".md", ".toml", ".sql", ".txt", ".yml", ".yaml", ".cfg", ".html", ""}
-# What tools put there; git ignores it.
-NOT_OURS = frozenset({"__pycache__", "node_modules"})
+TEXT_SUFFIXES = {
+    ".py",
+    ".md",
+    ".toml",
+    ".sql",
+    ".txt",
+    ".yml",
+    ".yaml",
+    ".cfg",
+    ".html",
+    ".service",
+    "",
+}
+# What tools and deploy/make-secrets put there; git ignores it.
+NOT_OURS = frozenset({"__pycache__", "node_modules", "secrets"})
 # Written in halves, so that this file does not find itself.
 MARKS = ("TO" + "DO", "FIX" + "ME", "HA" + "CK")
 FOREIGN = (
@@ -50,12 +62,12 @@ def source_files() -> Iterator[Path]:
 
 def text_files() -> Iterator[Path]:
     """Every file that people read, but the licence, which is not ours to word."""
-    for folder in (*TOP_FOLDERS, ".ci", "requirements"):
+    for folder in (*TOP_FOLDERS, "docs", ".ci", "requirements"):
         for file in sorted((ROOT / folder).rglob("*")):
             ours = NOT_OURS.isdisjoint(file.parts)
             if ours and file.is_file() and file.suffix in TEXT_SUFFIXES:
                 yield file
-    names = ("Makefile", "pyproject.toml", ".gitignore")
+    names = ("Makefile", "pyproject.toml", ".gitignore", ".dockerignore")
     yield from (ROOT / name for name in names)
     yield from sorted(ROOT.glob("*.md"))
 

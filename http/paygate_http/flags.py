@@ -198,6 +198,12 @@ class SimulateFlags:
         flag("--faults", "Only these, by comma (or `none`, or `all`); default: a random half."),
     ] = None
     hours: Annotated[float, flag("--hours", "Virtual hours to come to rest in.")] = 72.0
+    nodes: Annotated[
+        int | None,
+        flag(
+            "--nodes", "Nodes over one database, 2 or 3, or 1 over its disk; default: the seed's."
+        ),
+    ] = None
     adapters: Annotated[
         str | None,
         flag("--adapters", "Real adapters that take part, by comma (stripe, paypal, adyen)."),

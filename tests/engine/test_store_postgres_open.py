@@ -153,6 +153,16 @@ async def test_a_server_that_forgets_commits_is_refused(database: str) -> None:
 
 
 @pytest.mark.slow
+async def test_a_database_where_groups_would_not_see_each_other_is_refused(database: str) -> None:
+    name = database.rpartition("/")[2]
+    await execute(
+        database, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"
+    )
+
+    assert "make it 'read committed'" in await refusal(database)
+
+
+@pytest.mark.slow
 async def test_a_missing_database_is_refused_and_not_waited_for(
     postgres_server: PostgresServer,
 ) -> None:

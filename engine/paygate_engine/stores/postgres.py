@@ -129,10 +129,13 @@ class PostgresStore:
             finally:
                 link.end()
         except Unreachable as error:
+            if error.refused:
+                raise StoreRefused(f"PostgreSQL refuses the login: {error}") from error
             raise StoreRefused(f"the database cannot be reached ({error}): start it") from error
         except (Lost, Answered) as error:
             raise StoreRefused(f"the database was not opened ({error})") from error
         self._committer.open()
+        self._words.open()
         self._open = True
 
     async def close(self) -> None:

@@ -24,7 +24,7 @@ CHECK_S = 10.0
 _SETTINGS = """
 SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
     current_setting('synchronous_commit'), current_setting('fsync'),
-    current_setting('full_page_writes'),
+    current_setting('full_page_writes'), current_setting('default_transaction_isolation'),
     (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database())
 """
 _OURS = "SELECT to_regclass('paygate.migrations') IS NOT NULL"
@@ -61,7 +61,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(7306914, 0)"
 
 async def check_server(link: Link, *, durable: bool) -> None:
     """Raise `StoreRefused` for a server that cannot keep what a store promises."""
-    ((version, recovers, commits, syncs, whole, encoding),) = await link.fetch(
+    ((version, recovers, commits, syncs, whole, isolation, encoding),) = await link.fetch(
         _SETTINGS, deadline_s=CHECK_S
     )
     if version < VERSION_MIN:
@@ -70,6 +70,11 @@ async def check_server(link: Link, *, durable: bool) -> None:
         raise StoreRefused("the server is a standby: name the primary, or all hosts")
     if encoding != "UTF8":
         raise StoreRefused(f"the database is encoded as {encoding}: make it with ENCODING 'UTF8'")
+    if isolation != "read committed":
+        raise StoreRefused(
+            f"default_transaction_isolation is {isolation}: a group that waited for another must"
+            " see what that one wrote; make it 'read committed' for this role and database"
+        )
     if durable and "off" in (commits, syncs, whole):
         raise StoreRefused(
             f"PostgreSQL would lose commits (synchronous_commit={commits}, fsync={syncs},"
