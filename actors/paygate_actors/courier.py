@@ -56,6 +56,9 @@ PAGE: Final = 2 * WIDTH_MAX
 CLEAR_PAGE: Final = 500
 # A full journal empties in a moment; on a full disk somebody makes room.
 REFUSED_RETRY_S: Final = 5.0
+# Another node knows of a deleted endpoint with its next beat; three leases later it has beaten, or
+# it is buried and commits nothing: then nothing more comes into the queue.
+SETTLES_S: Final = 30.0
 US_PER_S: Final = 1_000_000
 _MS_PER_S: Final = 1_000
 
@@ -266,6 +269,12 @@ class Courier(LoopActor):
             return
         queue = queue_of(self._endpoint_id)
         store, journal = self._post.store, self._post.journal
+        found = await store.read_document(ENDPOINT, self._endpoint_id)
+        gone = read_endpoint(found) if found is not None and found.sound else None
+        wait_s = 0.0 if gone is None else self._settles_s(gone)
+        if wait_s > 0:
+            self.system.after(wait_s, self.wake, None)
+            return
         try:
             while page := await store.waiting(queue, limit=CLEAR_PAGE):
                 await journal.append_wait(Unit(done=tuple(map(self._done, page))))
@@ -278,14 +287,20 @@ class Courier(LoopActor):
                     kind=DELIVERY, id_before=DELIVERY_CEILING, facet=place
                 ):
                     pass
-            found = await store.read_document(ENDPOINT, self._endpoint_id)
-            if found is not None and found.sound:
-                cleared = replace(read_endpoint(found), cleared=True)
+            if gone is not None:
+                cleared = replace(gone, cleared=True)
                 await journal.append_wait(Unit(documents=(endpoint_document(cleared),)))
         except (Overloaded, StoreFull):
             self.system.after(REFUSED_RETRY_S, self.wake, None)
             return
         self.stop()
+
+    def _settles_s(self, endpoint: Endpoint) -> float:
+        """Seconds until no other node can put anything into its queue any more."""
+        if not self._post.nodes.epoch:
+            return 0.0
+        settled_us = endpoint.updated_at_us + round(SETTLES_S * US_PER_S)
+        return (settled_us - self.system.clock.now_us()) / US_PER_S
 
     def _alarm(self, due_us: int, now_us: int) -> None:
         if now_us < self._alarm_us <= due_us:

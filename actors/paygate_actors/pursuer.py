@@ -82,9 +82,7 @@ class Pursuer:
         for call in open_calls:
             pursuit = self._pursuits.setdefault(call.key, Pursuit())
             self._note_doubt(payment, call)
-            if self._house.elsewhere(call):
-                self._set_timer(call, pursuit, ELSEWHERE_S)
-            elif call.key in fresh and self._wanted(payment, call):
+            if call.key in fresh and self._wanted(payment, call):
                 self._send(payment, call, pursuit)
             elif not pursuit.under_way:
                 self._later(call, pursuit)

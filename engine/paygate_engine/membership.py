@@ -102,6 +102,11 @@ class Membership:
         return self._clock.monotonic_s() < self._act_until_s
 
     @property
+    def lease_s(self) -> float:
+        """For how many seconds it may act from now on, if no beat is answered; 0: it may not."""
+        return max(0.0, self._act_until_s - self._clock.monotonic_s())
+
+    @property
     def paused(self) -> bool:
         """Whether `on_paused` was called last, and not `on_resumed`."""
         return self._paused_at_s is not None

@@ -20,6 +20,7 @@ from paygate_actors.backup import Backup, last_backup, restored_from
 from paygate_actors.chains import ONLY
 from paygate_actors.checkup import FREE_BYTES_MIN, Bounds, Checkup, check_up, troubles
 from paygate_actors.config import Config
+from paygate_actors.moved import moved_to
 from paygate_actors.scrubber import damaged_rows
 from paygate_engine.clock import SystemClock
 from paygate_engine.heads import BadHead
@@ -98,6 +99,9 @@ async def _look_at_folder(
     now_us = SystemClock().now_us()
     if restored is not None:
         rows.append(("restored from", _backup(restored, now_us)))
+    moved = moved_to(folder)
+    if moved is not None:
+        rows.append(("moved to", f"{moved}: what is below is as it was then"))
     return await check_up(
         store,
         now_us=now_us,

@@ -50,6 +50,19 @@ def lead(flags: ServeFlags, config: Config) -> Exit:
     return asyncio.run(_run(flags, config))
 
 
+def workers_of(flags: ServeFlags, config: Config, *, port: int) -> Iterator[Member]:
+    """The workers of a shared port, not started yet; what is secret is in no command line."""
+    words = tuple(_words(flags))
+    for number in range(config.server.workers):
+        base = config.server.worker_port_base
+        own = () if base is None else ("--own-port", str(base + number))
+        yield Member(
+            f"worker {number + 1}",
+            (*_PROGRAM, "worker", *words, "--port", str(port), *own),
+            environment=_environment(flags, config, number + 1),
+        )
+
+
 async def _run(flags: ServeFlags, config: Config) -> Exit:
     crews: list[Crew] = []
 
@@ -84,7 +97,7 @@ async def _run(flags: ServeFlags, config: Config) -> Exit:
         if (sandbox_url := flags.sandbox_url or config.sandbox.url) is not None:
             # Once for all, and before their recovery, which may cause webhooks.
             await register(sandbox_url, url)
-        workers = Crew(list(_workers(flags, config, port=held.getsockname()[1])))
+        workers = Crew(list(workers_of(flags, config, port=held.getsockname()[1])))
         crews.append(workers)
         stack.push_async_callback(workers.let_go, patience_s)
         if (code := await _came_up(workers, ending)) is not None:
@@ -116,18 +129,6 @@ async def _first(*works: Coroutine[Any, Any, int | None]) -> int | None:
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _workers(flags: ServeFlags, config: Config, *, port: int) -> Iterator[Member]:
-    words = tuple(_words(flags))
-    for number in range(config.server.workers):
-        base = config.server.worker_port_base
-        own = () if base is None else ("--own-port", str(base + number))
-        yield Member(
-            f"worker {number + 1}",
-            (*_PROGRAM, "worker", *words, "--port", str(port), *own),
-            environment=_environment(flags, config, number + 1),
-        )
 
 
 def _words(flags: ServeFlags) -> Iterator[str]:

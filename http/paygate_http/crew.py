@@ -47,7 +47,7 @@ class Member:
         self.pid = 0
         self.code: int | None = None
         """What it ended with last; negative: the signal that ended it. None: it never did."""
-        self._environment = environment
+        self.environment = environment
         self.child: asyncio.subprocess.Process | None = None
         self._let_go = asyncio.Event()
 
@@ -89,7 +89,7 @@ class Member:
                 *self.command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env=self._environment,
+                env=self.environment,
             )
         except OSError as error:
             if not self.line:

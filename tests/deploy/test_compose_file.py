@@ -44,11 +44,7 @@ def test_it_is_what_the_specification_allows() -> None:
     [
         ("gateway-1", "serve"),
         ("gateway-2", "serve"),
-        pytest.param(
-            "migrate",
-            "migrate",
-            marks=pytest.mark.xfail(strict=True, reason="the command line does not have it yet"),
-        ),
+        ("migrate", "migrate"),
     ],
 )
 def test_what_is_run_is_a_command_that_the_product_has(

@@ -93,11 +93,7 @@ def test_the_configuration_is_the_one_in_the_file_word_for_word() -> None:
     ("kind", "command"),
     [
         ("Deployment", "serve"),
-        pytest.param(
-            "Job",
-            "migrate",
-            marks=pytest.mark.xfail(strict=True, reason="the command line does not have it yet"),
-        ),
+        ("Job", "migrate"),
     ],
 )
 def test_what_is_run_is_a_command_with_flags_that_the_product_has(kind: str, command: str) -> None:

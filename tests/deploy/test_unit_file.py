@@ -57,11 +57,7 @@ def test_systemd_finds_it_closed(tmp_path: Path) -> None:
     ("setting", "command"),
     [
         ("ExecStart", "serve"),
-        pytest.param(
-            "ExecStartPre",
-            "migrate",
-            marks=pytest.mark.xfail(strict=True, reason="the command line does not have it yet"),
-        ),
+        ("ExecStartPre", "migrate"),
     ],
 )
 def test_what_is_started_is_a_command_with_flags_that_the_product_has(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from postgres_cluster import clustered
-from postgres_rig import execute, until, value
+from postgres_rig import connected, execute, until, value
 from shared_commit_suite import SharedCommitSuite
 from shared_store_suite import Cluster, SharedStoreSuite, joined, pair
 from store_suite import KINDS, StoreSuite, booking, entry, event, item, put
@@ -13,6 +13,9 @@ from store_suite import KINDS, StoreSuite, booking, entry, event, item, put
 from paygate_engine.errors import Corrupt
 from paygate_engine.stores.base import Claim, Document, Event, Item, Post, Query, Store, Unit, Wake
 from paygate_engine.stores.postgres import PostgresStore
+from paygate_engine.stores.postgres_read import page_statement
+from paygate_engine.stores.postgres_words import PAYLOAD_BYTES_MAX, payloads
+from paygate_engine.stores.row_check import Place
 
 pytestmark = pytest.mark.slow
 
@@ -182,7 +185,50 @@ async def test_words_are_heard_by_others_and_not_by_who_said_them(emptied: str) 
         assert set(await hearing) == {"look", "here", "there"}
 
 
+def test_words_go_together_as_far_as_they_fit_into_a_notification() -> None:
+    words = ["w" * 3_000, "x" * 3_000, "y" * 3_000, "z" * PAYLOAD_BYTES_MAX, "ü"]
+
+    found = payloads("7", words)
+
+    assert [payload.split("\n") for payload in found] == [
+        ["7", words[0], words[1]],
+        ["7", words[2], "ü"],
+    ]
+    assert payloads("7", []) == []
+
+
 # Cost
+
+
+async def test_no_list_sorts_or_walks_through_what_it_does_not_show(
+    store: PostgresStore, emptied: str
+) -> None:
+    many = 4_000
+    for start in range(0, many, 500):
+        documents = [
+            booking(n, scope=f"s{n % 50}", links=(("guest", f"g{n % 40}"),), status=f"f{n % 50}")
+            for n in range(start, start + 500)
+        ]
+        await put(store, *(Unit(documents=(document,)) for document in documents))
+    await execute(emptied, "ANALYZE")
+    queries = (
+        Query(kind="booking"),
+        Query(kind="booking", scope="s7"),
+        Query(kind="booking", where=(("status", "f7"),)),
+        Query(kind="booking", link=("guest", "g7")),
+        Query(kind="booking", link=("guest", "g7"), scope="s7"),
+    )
+
+    for query in queries:
+        demanded = {0: "f7"} if query.where else {}
+        statement, parameters = page_statement(query, demanded)
+        async with connected(emptied) as connection:
+            rows = await connection.fetch(f"EXPLAIN {statement}", *parameters)
+        plan = "\n".join(str(row[0]) for row in rows)
+
+        assert "Index" in plan
+        assert "Seq Scan" not in plan, plan
+        assert "Hash" not in plan and "Merge Join" not in plan, plan
 
 
 async def test_many_groups_of_two_nodes_leave_no_transaction_open(emptied: str) -> None:
@@ -194,3 +240,58 @@ async def test_many_groups_of_two_nodes_leave_no_transaction_open(emptied: str) 
 
         states = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
         assert await value(emptied, states) == 0
+
+
+# Looking through it
+
+
+async def test_a_walk_over_all_rows_names_those_that_were_changed(
+    store: PostgresStore, emptied: str
+) -> None:
+    odd = "a\0b"  # kept under another name, and so in another place
+    await put(
+        store,
+        Unit(
+            events=(event("a", 1), event("aa", 1), event(odd, 1)),
+            claims=(Claim(name="n", stream="a", body=b""),),
+            posts=(Post(feed="f", at_us=1, body=b"1"),),
+        ),
+    )
+    assert await damaged(store) == []
+
+    await execute(emptied, "UPDATE paygate.events SET kind = 'paid' WHERE stream = 'aa'")
+    await execute(emptied, "UPDATE paygate.posts SET n = 3")
+
+    assert await damaged(store) == ["events aa 1", "posts f 3"]
+
+
+async def damaged(store: PostgresStore) -> list[str]:
+    """The names of all damaged rows, looked for two rows at a time."""
+    names: list[str] = []
+    place: Place | None = Place()
+    while place is not None:
+        looked = await store.check_rows(place, limit=2)
+        names += [f"{each.table} {each.name}" for each in looked.damage]
+        place = looked.following
+    return names
+
+
+async def test_a_chain_is_there_though_no_seat_has_its_name(
+    store: PostgresStore, emptied: str
+) -> None:
+    """What was moved over from a folder, or whose seat somebody took away."""
+    await put(store, Unit(audit=(entry("a"),)))
+    copied = "INSERT INTO paygate.audit SELECT $1, n, at_us, who, what, stream, why, first_seq,"
+    copied += " events, digest, hash FROM paygate.audit WHERE chain = '1'"
+    for name in ("", "7"):
+        await execute(emptied, copied, name)
+
+    looking = PostgresStore(emptied, KINDS, read_only=True)
+    await looking.open()
+
+    assert await looking.chains() == ["", "1", "7"]
+    assert [len(await looking.audit_rows(chain=name)) for name in ("", "1", "8")] == [1, 1, 0]
+    # Who has not joined has no chain; that without a name is none's own.
+    assert await looking.audit_rows() == []
+    assert await looking.audit_head() == (0, bytes(32))
+    await looking.close()

@@ -1,7 +1,12 @@
 """A standby that stands still, and one that takes over: nothing that was acknowledged is lost."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from postgres_cluster import PostgresCluster, clustered
@@ -161,6 +166,29 @@ async def test_a_primary_that_is_killed_takes_nothing_with_it(
             assert gone_s < GOES_ON_S
             await check_all(nodes, acknowledged)
             assert (await nodes[0].beat()).live == {seat_of(node).epoch for node in nodes}
+
+
+def test_a_server_ends_with_the_tests_that_are_killed() -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from postgres_rig import Installation, PostgresServer\n"
+        "folder = Path(sys.argv[1]); server = PostgresServer(Installation(folder), 'orphan')\n"
+        "server.create(); server.start(); print(server.pid, flush=True); sys.stdin.read()"
+    )
+    folder = Path(tempfile.mkdtemp(prefix="paygate-postgres-"))
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, folder],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    server = int(child.stdout.readline())
+
+    child.kill()
+    child.communicate()
+
+    asyncio.run(until(lambda: not Path(f"/proc/{server}").exists() and not folder.exists()))
 
 
 async def write(

@@ -8,13 +8,14 @@ import pytest
 from cutting_proxy import CuttingProxy, Side, cutting_proxy
 from postgres_cluster import clustered
 from postgres_rig import PostgresServer, connected, execute, until, value
-from shared_store_suite import epoch_of, joined, opened, pair, written
+from shared_store_suite import epoch_of, joined, opened, pair, seat_of, written
 from store_suite import KINDS, booking, entry, put
 
 from paygate_engine.chain import Chain, Head, rows_of, verify
 from paygate_engine.errors import Fenced, Overloaded, StoreFailed
 from paygate_engine.stores.base import Claim, Post, Tally, Unit, Wake
 from paygate_engine.stores.postgres import PostgresStore
+from paygate_engine.stores.postgres_commit import SETTLE, SETTLE_S
 
 pytestmark = pytest.mark.slow
 
@@ -74,11 +75,9 @@ async def test_a_wire_that_is_cut_anywhere_loses_no_commit_and_makes_none_twice(
         seq = 2
 
         points: list[tuple[Side, int]] = []
-        sides: tuple[Side, ...] = ("request", "answer")
-        for each in sides:
-            last = lengths[each]
+        for side, last in lengths.items():
             some = dice.sample(range(2, last - 1), POINTS)
-            points.extend((each, byte) for byte in sorted({0, 1, *some, last - 1}))
+            points.extend((side, byte) for byte in sorted({0, 1, *some, last - 1}))
         for side, byte in points:
             seq += 1
             proxy.cut_at(side, byte)
@@ -266,6 +265,22 @@ async def test_who_is_buried_while_its_outcome_is_asked_for_is_fenced(
         with pytest.raises(Fenced):
             await committing
         assert [type(failure) for failure in failures] == [Fenced]
+
+
+async def test_asking_for_an_outcome_ends_by_itself_in_the_server(emptied: str) -> None:
+    """So that questions, each of which is dropped and asked again, do not fill it up."""
+    async with (
+        clustered(emptied) as cluster,
+        connected(emptied) as stuck,
+        connected(emptied) as asking,
+    ):
+        seat = seat_of(await joined(cluster))
+        async with stuck.transaction():
+            await stuck.execute("SELECT FROM paygate.nodes FOR UPDATE")
+
+            async with asyncio.timeout(SETTLE_S):
+                with pytest.raises(Exception, match="lock timeout"):
+                    await asking.fetch(SETTLE, seat.seat, seat.epoch, 1)
 
 
 async def test_a_group_that_comes_late_after_its_turn_was_barred_writes_nothing(

@@ -73,19 +73,30 @@ async def team(dsn: str, folder: Path, *flags: str, workers: int = 2) -> AsyncGe
         *flags,
         log=folder / "log",
     )
+    family: list[int] = []
     try:
         found = Team(await process.listening())
+        # Looked up while there is a parent to find them by.
+        family += processes_of(process.child.pid)
         try:
             yield found
         finally:
             await found.client.close()
     finally:
-        family = processes_of(process.child.pid)
+        family += processes_of(process.child.pid)
         process.signal(signal.SIGKILL)
         await process.ended()
         for pid in family:
-            with suppress(ProcessLookupError):
+            if is_ours(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def is_ours(pid: int) -> bool:
+    """Whether the id is still that of one of our processes, and was not given to another."""
+    try:
+        return b"paygate_http" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def is_gone(pid: int) -> bool:

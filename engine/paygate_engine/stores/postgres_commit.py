@@ -105,7 +105,7 @@ class Committer:
                     error = await self._turned(seat, send, lambda: self._belt(seat, units))
                     if not isinstance(error, Answered):
                         return [None] * len(units)
-                    _check_in_the_way(error)
+                    check_in_the_way(error)
                 answers = await self._conflicts(units)
                 if any(answers):
                     return answers
@@ -123,7 +123,7 @@ class Committer:
                     return await self._ask(ADOPTED, seat.epoch, self._turn)
                 if not isinstance(found, Answered):
                     return found
-                _check_in_the_way(found)
+                check_in_the_way(found)
                 await self._pause(tried)
         raise StoreFailed("streams could not be adopted: their rows are always in use")
 
@@ -167,6 +167,7 @@ class Committer:
                     deadline_s=self._commit_s,
                 )
                 if not link.warned:
+                    self._links.away = False
                     return rows
                 reason: Exception = Lost("the server warned that the standbys were not waited for")
             except Answered as error:
@@ -255,6 +256,7 @@ class Committer:
                     return rows
                 reason: Exception = Lost("the server warned that the standbys were not waited for")
             except Lost as error:
+                self._links.doubt()
                 reason = error
             except Answered as error:
                 if error.sqlstate[:2] in ("22", "42", "XX"):
@@ -296,7 +298,7 @@ class Committer:
         raise StoreFailed("the store was closed while it wrote")
 
 
-def _check_in_the_way(error: Answered) -> None:
+def check_in_the_way(error: Answered) -> None:
     """Raise what a rollback means, unless it is that somebody else may have been faster."""
     if error.sqlstate == FENCED:
         raise Fenced(f"{error}: another node has taken its work") from error

@@ -28,6 +28,7 @@ _PASSING = frozenset({"57P01", "57P02", "57P03", "53300", "25006"})
 # What our functions answer where an epoch is over; the class PY is ours (schema/postgres).
 FENCED = "PY001"
 
+Row = tuple[Any, ...]
 Rows = Sequence[Any]
 
 
@@ -36,7 +37,14 @@ class Lost(Exception):
 
 
 class Unreachable(Exception):
-    """No host takes a connection just now: nothing was sent."""
+    """No host takes a connection just now: nothing was sent.
+
+    `refused`: a server that is well does not let us in, and trying again may not help.
+    """
+
+    def __init__(self, text: str, *, refused: bool) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class Answered(Exception):
@@ -71,6 +79,16 @@ class Link:
     async def run_script(self, text: str, *, deadline_s: float) -> None:
         """Run many statements, without arguments. Raises as `fetch` does."""
         await self._until(deadline_s, self._connection.execute(text))
+
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Sequence[Row], *, deadline_s: float
+    ) -> None:
+        """Put rows into one of our tables, all or none of them. Raises as `fetch` does."""
+        sent = [tuple(map(to_server, row)) for row in rows]
+        work = self._connection.copy_records_to_table(
+            table, schema_name="paygate", columns=columns, records=sent
+        )
+        await self._until(deadline_s, work)
 
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         """Have `heard` called with what is notified on the channel. Raises `Answered`, `Lost`."""
@@ -150,7 +168,7 @@ class Links:
         self.away = False
 
     async def connect(self) -> Link:
-        """A fresh connection to the primary. Raises `Unreachable`, and `StoreRefused` (login)."""
+        """A fresh connection to the primary. Raises `Unreachable`."""
         driver = self._load()
         reason: BaseException | None = None
         for dsn in tuple(self._dsns):
@@ -167,8 +185,6 @@ class Links:
                 driver.InternalClientError,
                 driver.PostgresError,
             ) as error:
-                if _is_refusal(error):
-                    raise StoreRefused(f"PostgreSQL refuses the login: {error}") from error
                 reason = error
             else:
                 self._dsns.remove(dsn)
@@ -176,7 +192,15 @@ class Links:
                 self.away = False
                 return Link(driver, connection)
         self.away = True
-        raise Unreachable(f"{type(reason).__name__}: {reason}") from reason
+        refused = _is_refusal(reason)
+        raise Unreachable(f"{type(reason).__name__}: {reason}", refused=refused) from reason
+
+    def doubt(self) -> None:
+        """Ask the newest host last: it takes connections, and does not answer.
+
+        A primary that was cut off from its standby still looks like one; another host may be it.
+        """
+        self._dsns.append(self._dsns.pop(0))
 
     def _load(self) -> Any:
         if self._driver is None:
@@ -201,7 +225,7 @@ def each_host(dsn: str) -> list[str]:
     return [urlunsplit(parts._replace(netloc=f"{login}{at}{host}")) for host in hosts.split(",")]
 
 
-def _is_refusal(error: BaseException) -> bool:
+def _is_refusal(error: BaseException | None) -> bool:
     """Whether a server that is well says no for good: trying again would not help."""
     sqlstate = getattr(error, "sqlstate", None)
     if not isinstance(sqlstate, str) or sqlstate in _PASSING:

@@ -66,13 +66,18 @@ class Pool:
                 break
             try:
                 async with self._link() as link:
-                    return await link.fetch(statement, *arguments, deadline_s=self._read_s)
+                    rows = await link.fetch(statement, *arguments, deadline_s=self._read_s)
+                self._links.away = False
             except Answered as error:
                 _check_passing(error)
                 reason = error
             except (Lost, Unreachable) as error:
+                if isinstance(error, Lost):
+                    self._links.doubt()
                 self._forget_idle()
                 reason = error
+            else:
+                return rows
         raise Overloaded(f"the database cannot be reached: {reason}") from reason
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ class Words:
         self._pool = pool
         self._own = ""
         self._link: Link | None = None
+        self._closed = False
         self._unsaid: dict[str, None] = {}  # in order, each once
         self._unheard: dict[str, None] = {}
         self._news = asyncio.Event()
@@ -60,11 +61,17 @@ class Words:
         for word in words:
             if len(self._unsaid) < WORDS_MAX:
                 self._unsaid[word] = None
-        if self._unsaid and self._timer is None:
+        if self._unsaid and self._timer is None and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(SAY_S, self._send)
+
+    def open(self) -> None:
+        """Say and hear."""
+        self._closed = False
 
     def close(self) -> None:
         """Say and hear nothing more."""
+        self._closed = True
+        self._news.set()  # whoever waits hears that there is nothing more
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -76,7 +83,7 @@ class Words:
 
     async def _listening(self) -> None:
         """Return when news can come, however long that takes."""
-        while self._link is None or not self._link.usable:
+        while not self._closed and (self._link is None or not self._link.usable):
             try:
                 self._link = await self._links.connect()
                 self._link.on_end(self._news.set)
