@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from paygate_actors import payment_core, tallying
 from paygate_actors.charging import charge_said
@@ -23,14 +22,12 @@ from paygate_actors.idempotency import ClaimDesk
 from paygate_actors.outcomes import Declined
 from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import ProviderPool
-from paygate_actors.projection import documents
 from paygate_actors.record import Call
 from paygate_actors.simulation.faults import NODES_MAX, options_of
 from paygate_actors.simulation.sweep import live
 from paygate_engine.clock import US_PER_S
 from paygate_engine.membership import Membership
 from paygate_engine.stores import rules
-from paygate_engine.stores.base import Unit
 from paygate_engine.stores.memory_seats import MemorySeats
 from paygate_engine.stores.shared import Beat
 from paygate_engine.stores.shared_memory import MemoryCluster
@@ -152,18 +149,6 @@ def tallies_forget_what_a_bank_took_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tallying, "disputed", lambda payment: 0)
 
 
-def documents_of_decisions_without_events(patch: pytest.MonkeyPatch) -> None:
-    known = payment_core.unit
-
-    def unit(draft: Draft, **options: Any) -> Unit:
-        made = known(draft, **options)
-        if draft.events:
-            return made
-        return replace(made, documents=(*made.documents, *documents(draft.before, draft.payment)))
-
-    patch.setattr(payment_core, "unit", unit)
-
-
 BUGS: tuple[Patch, ...] = (
     no_epoch_check_in_commit,
     others_leases_judged_by_the_own_wall_clock,
@@ -177,7 +162,6 @@ BUGS: tuple[Patch, ...] = (
     every_node_follows_every_call,
     the_dead_are_adopted_by_nobody,
     tallies_forget_what_a_bank_took_back,
-    documents_of_decisions_without_events,
 )
 
 
