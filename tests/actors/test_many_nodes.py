@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from bank_rig import AMOUNT, Bank
+from bank_rig import AMOUNT, OPERATOR, Bank
 from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
 
+from paygate_actors.desk_messages import AskAgain
 from paygate_actors.inbox import SWEEP_S
 from paygate_actors.messages import PaymentReply, Refusal, TransactionReply
-from paygate_actors.outcomes import Approved
+from paygate_actors.outcomes import Approved, Unknown
 from paygate_actors.providers.base import ProviderEvent
 from paygate_engine.errors import Fenced
 from paygate_engine.stores.shared import BEAT_S, LEASE_S
@@ -89,6 +90,24 @@ async def test_a_call_that_is_out_is_followed_by_its_own_node_alone(many: ManyNo
     assert isinstance(reversed_there, Refusal)
     assert many.bank.verbs() == ["charge"]
     assert "call_in_doubt" not in await b.events(payment_id)
+
+
+async def test_a_question_on_another_node_does_not_take_a_call_from_who_follows_it(many: ManyNodes):
+    """It would be sent there a second time, without its CVV, while the first is on its way."""
+    a = await many.start("a", bank=Bank())
+    b = await many.start("b")
+    a.bank.says["charge"] = None
+    many.bank.says["find"] = Unknown(reason="not_visible")
+    payment_id = await a.pay()
+    await many.until(lambda: a.bank.of("charge") != [])
+    await b.refund(payment_id)
+
+    await b.gateway.front.ask_again(AskAgain(caller=OPERATOR, payment_id=payment_id))
+    await many.pass_time(30)
+
+    assert set(many.bank.verbs()) == {"find"}
+    a.bank.answer(Approved(provider_txn_id="ch", amount=AMOUNT, captured=True))
+    await many.until_status(b, payment_id, "success")
 
 
 async def test_a_wait_on_one_node_ends_with_what_another_one_records(many: ManyNodes):
