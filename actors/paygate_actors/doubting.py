@@ -15,7 +15,10 @@ def doubt(draft: Draft, call: Call, reason: UnknownReason) -> None:
 def take_up(draft: Draft, call: Call) -> None:
     """Follow the call from here on: who did so is gone, and nobody knows whether it has left.
 
-    Of a node that died it is recorded once more: by that, one of those who are left takes it.
+    Of a node that died it is recorded once more: by that, one of those who are left takes it. So it
+    is where a payer was asked: nothing is in doubt, and his approval has to be taken by somebody.
     """
-    if call.state == "open" and (not call.in_doubt or call.epoch != draft.epoch):
+    another = call.epoch != draft.epoch
+    unknown = call.state == "open" and (another or not call.in_doubt)
+    if unknown or (call.state == "action" and another):
         draft.add(e.CallInDoubt(key=call.key, reason="restarted"))

@@ -120,14 +120,17 @@ def _apply_call(
     at_us: int,
     epoch: int,
 ) -> Payment:
-    # Intents and doubts say who follows the call from here on; answers may come by anybody.
+    # Intents say who follows the call from here on, and so do doubts about a node that is gone.
+    # Answers may come by anybody, also those that know nothing.
     match event:
         case e.CallStarted():
             return _call_started(payment, event, at_us, epoch)
         case e.CallPrepared():
             return _call_prepared(payment, event, at_us, epoch)
         case e.CallInDoubt():
-            return _with_call(payment, event.key, in_doubt=True, epoch=epoch)
+            taken = {"epoch": epoch} if event.reason == "restarted" else {}
+            asked = _call_of(payment, event.key).state == "action"  # of the payer, and not of us
+            return _with_call(payment, event.key, in_doubt=not asked, **taken)
         case e.CallPending():
             return _with_call(
                 payment,

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from bank_rig import AMOUNT, MERCHANT, Bank
+from bank_rig import AMOUNT, MERCHANT, OPERATOR, Bank
 from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
+from two_step_rig import TwoStepBank, object_of, unconfirmed
 
+from paygate_actors.desk_messages import AskAgain
 from paygate_actors.fleet import COUNT_EVERY_S
 from paygate_actors.inbox import SWEEP_S
 from paygate_actors.messages import CapturePayment, PaymentReply, Refusal, TransactionReply
-from paygate_actors.outcomes import Approved
+from paygate_actors.outcomes import ActionRequired, Approved, Unknown
 from paygate_actors.providers.base import ProviderEvent
 from paygate_engine.errors import Fenced
 from paygate_engine.stores.shared import BEAT_S, LEASE_S
@@ -107,6 +109,24 @@ async def test_a_call_that_is_out_is_followed_by_its_own_node_alone(many: ManyNo
     assert "call_in_doubt" not in await b.events(payment_id)
 
 
+async def test_a_question_on_another_node_does_not_take_a_call_from_who_follows_it(many: ManyNodes):
+    """It would be sent there a second time, without its CVV, while the first is on its way."""
+    a = await many.start("a", bank=Bank())
+    b = await many.start("b")
+    a.bank.says["charge"] = None
+    many.bank.says["find"] = Unknown(reason="not_visible")
+    payment_id = await a.pay()
+    await many.until(lambda: a.bank.of("charge") != [])
+    await b.refund(payment_id)
+
+    await b.gateway.front.ask_again(AskAgain(caller=OPERATOR, payment_id=payment_id))
+    await many.pass_time(30)
+
+    assert set(many.bank.verbs()) == {"find"}
+    a.bank.answer(Approved(provider_txn_id="ch", amount=AMOUNT, captured=True))
+    await many.until_status(b, payment_id, "success")
+
+
 async def test_a_wait_on_one_node_ends_with_what_another_one_records(many: ManyNodes):
     a, b = await pair(many)
     many.bank.says["charge"] = None
@@ -158,6 +178,25 @@ async def test_what_a_look_up_does_not_see_is_sent_again_under_the_same_key(many
     assert many.bank.verbs()[:2] == ["find", "charge"]
     assert many.bank.of("charge")[0].key == a.bank.of("charge")[0].key
     assert many.bank.of("charge")[0].cvv is None
+
+
+async def test_a_payer_who_was_sent_away_by_a_dead_node_is_let_in_by_another_one(many: ManyNodes):
+    a = await many.start("a", bank=TwoStepBank())
+    theirs = TwoStepBank()
+    b = await many.start("b", bank=theirs)
+    a.bank.says["charge"] = lambda key: ActionRequired(
+        provider_txn_id=object_of(key), url="https://bank.example/", expires_at_us=1 << 60
+    )
+    payment_id = await a.pay()
+    await many.until_status(a, payment_id, "requires_action")
+    theirs.says["find"] = unconfirmed  # the payer is done: the object waits to be confirmed again
+
+    await many.lose(a)
+    await many.pass_time(60)
+
+    view = await many.until_status(b, payment_id, "success")
+    assert theirs.verbs() == ["find", "charge"]
+    assert not view.in_doubt
 
 
 async def test_a_frozen_node_that_wakes_writes_nothing_more_and_ends(many: ManyNodes):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment, read_transaction
-from paygate_actors.record import Call, Payment, Txn
+from paygate_actors.record import Payment, Txn
 from paygate_actors.simulation.accounts import Account
 from paygate_actors.simulation.books import Charge, Operation
 from paygate_actors.simulation.durable import Standing
@@ -94,14 +94,9 @@ class Ledger:
         after = evolve(before, recorded, id=event.stream, at_us=event.at_us, epoch=event.epoch)
         self.payments[event.stream] = after
         # A node that takes over what another one left says so, and nothing has moved by that.
-        taken = None if before is None else _taken_over(before, recorded)
-        self.events += taken is None or not taken.in_doubt
-        if taken is not None and taken.epoch != event.epoch and self.lives(taken.epoch):
-            raise Violation(
-                "nobody takes up what another node follows",
-                f"{taken.key} of epoch {taken.epoch} by epoch {event.epoch}",
-                subject=event.stream,
-            )
+        self.events += before is None or not _taken_over(before, recorded)
+        if before is not None:
+            self._check_followers(before, after)
         self.newest = event.stream
         about = event.stream
         words = told(recorded, currency=after.created.currency)
@@ -158,6 +153,15 @@ class Ledger:
                 f"{first.stream} is {earlier.status}",
                 subject=event.stream,
             )
+
+    def _check_followers(self, before: Payment, after: Payment) -> None:
+        for call, now in zip(before.calls, after.calls, strict=False):  # calls are only ever added
+            if now.epoch != call.epoch and self.lives(call.epoch):
+                raise Violation(
+                    "nobody takes up what another node follows",
+                    f"{call.key} of epoch {call.epoch} by epoch {now.epoch}",
+                    subject=after.id,
+                )
 
     def _check_room(self, before: Payment, after: Payment) -> None:
         if left_to_refund(after) > left_to_refund(before):
@@ -283,7 +287,7 @@ class Ledger:
         intent = self._intents.get(key)
         if intent is None or intent.provider != provider:
             raise Violation("an intent is durable before its call leaves", f"{provider} {key}")
-        self._check_sender(self.payments[self._payment_of[key]], key)
+        self._check_sender(self.payments[self._payment_of[key]], key, at_once=False)
 
     def effect(self, provider: str, operation: Operation, charge: Charge) -> None:
         """Money moved at a provider."""
@@ -306,10 +310,11 @@ class Ledger:
                 subject=payment.id,
             )
 
-    def _check_sender(self, payment: Payment, key: str) -> None:
+    def _check_sender(self, payment: Payment, key: str, *, at_once: bool = True) -> None:
         """It leaves from the node that has it on record, while that is sure of its place.
 
-        What was about to leave when its node was frozen leaves when that goes on.
+        What was about to leave when its node was frozen leaves when that goes on. An adapter that
+        does not send `at_once` asks for a token first, and its node may lose its place meanwhile.
         """
         standing, call = self.standing(), payment.call(key)
         if standing is None or standing.thawed:
@@ -321,7 +326,7 @@ class Ledger:
                 f"{key} of epoch {on_record} from epoch {standing.epoch}",
                 subject=payment.id,
             )
-        if not standing.certain:
+        if at_once and not standing.certain:
             raise Violation(
                 "nothing leaves from a node that may have lost its place", key, subject=payment.id
             )
@@ -335,11 +340,12 @@ class Ledger:
         ]
 
 
-def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> Call | None:
-    """The call, as it was, that a node takes up with this event."""
+def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> bool:
+    """Whether a node says by this that it takes up what is known to be in doubt."""
     if not isinstance(recorded, e.CallInDoubt) or recorded.reason != "restarted":
-        return None
-    return payment.call(recorded.key)
+        return False
+    call = payment.call(recorded.key)
+    return call is not None and call.in_doubt
 
 
 def _reserved(txns: Sequence[Txn]) -> int:
