@@ -1,8 +1,12 @@
-"""What a payment leaves behind: units, rows and bytes, by what they are.
+"""What a payment leaves behind: units, rows and bytes, by what they are, in SQLite and PostgreSQL.
 
 A sandbox and a gateway, each a real process; card payments that are charged and confirmed by the
 sandbox's webhook, nothing refunded. When all is settled and the gateway has ended, the bytes are
-those of SQLite's own pages (`dbstat`), indexes counted with their tables.
+those of SQLite's own pages (`dbstat`) or of PostgreSQL's files, indexes counted with their tables,
+partitions with what they are parts of. Nothing is vacuumed before: so big they become.
+
+The write-ahead log is what the server wrote from the first payment on; it has the pages whole
+that are written for the first time after a checkpoint, so its size depends on how often one comes.
 """
 
 import asyncio
@@ -12,31 +16,60 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from msgspec import Struct
 
-# A script finds what lies beside it; `pytest` is told in pyproject.toml.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "conformance"))
+HERE = Path(__file__).resolve().parent
+# A script finds what lies beside it, and `pytest` what tests share; each needs the other as well.
+sys.path += [str(HERE), str(HERE.parent / "tests" / "conformance")]
 
-from process_rig import process_rig  # see above
+from bench_postgres import server_cpu_s  # noqa: E402  # see above
+from postgres_rig import (  # noqa: E402  # see above
+    PostgresServer,
+    connected,
+    execute,
+    installed,
+    one_server,
+    value,
+)
+from process_rig import process_rig  # noqa: E402  # see above
 
 PAYMENTS = 5_000
 AT_ONCE = 64
 _COUNTED = ("groups", "units", "rows")
+# Nothing is vacuumed before it is asked for; checkpoints come by size, as on a busy server.
+_SETTINGS = ("autovacuum = off", "checkpoint_timeout = '1h'")
+_TABLES = """
+SELECT coalesce(parent.relname, own.relname), own.relname, pg_total_relation_size(own.oid)
+FROM pg_class AS own
+    LEFT JOIN pg_inherits AS part ON part.inhrelid = own.oid
+    LEFT JOIN pg_class AS parent ON parent.oid = part.inhparent
+WHERE own.relnamespace = 'paygate'::regnamespace AND own.relkind = 'r'
+"""
 
 
 class Footprint(Struct, frozen=True, kw_only=True):
-    """For a payment: what the journal wrote, and rows and bytes of each table. `whole`: bytes."""
+    """For a payment: what the journal wrote, and rows and bytes of each table. `whole`: bytes.
+
+    Of PostgreSQL alone: bytes of write-ahead log, and microseconds of processor to vacuum.
+    """
 
     written: dict[str, float]
     rows: dict[str, float]
     bytes_: dict[str, float]
     whole: float
+    log: float = 0.0
+    vacuum_us: float = 0.0
 
 
-async def measure(folder: Path, payments: int) -> Footprint:
+async def measure(
+    folder: Path, payments: int, *, server: PostgresServer | None = None
+) -> Footprint:
     """Pay that often and wait until nothing is open."""
+    dsn = None if server is None else server.create_database(f"footprint_{server.next_number()}")
     async with process_rig(folder) as rig:
-        gateway = await rig.serve()
+        gateway = await rig.serve(*(() if dsn is None else ("--database", dsn)))
+        empty = None if dsn is None else await _ends(dsn)
         before = await gateway.gauges()
         numbers = iter(range(payments))
 
@@ -50,7 +83,44 @@ async def measure(folder: Path, payments: int) -> Footprint:
         assert await gateway.stop() == 0
         names = {each: f"paygate_journal_{each}_total" for each in _COUNTED}
         written = {each: (after[name] - before[name]) / payments for each, name in names.items()}
-        return _read(rig.data / "journal.db", payments, written)
+        if server is None:
+            return _read(rig.data / "journal.db", payments, written)
+        assert dsn is not None
+        assert empty is not None
+        return await _read_database(server, dsn, payments, written, empty)
+
+
+async def _ends(dsn: str) -> tuple[int, int]:
+    """The database's size and the end of the log, in bytes."""
+    size = await value(dsn, "SELECT pg_database_size(current_database())")
+    return size, int(await value(dsn, "SELECT pg_current_wal_lsn() - '0/0'"))
+
+
+async def _read_database(
+    server: PostgresServer,
+    dsn: str,
+    payments: int,
+    written: dict[str, float],
+    empty: tuple[int, int],
+) -> Footprint:
+    size, log = await _ends(dsn)
+    rows: dict[str, float] = {}
+    bytes_: dict[str, float] = {}
+    async with connected(dsn) as connection:
+        for name, part, held in await connection.fetch(_TABLES):
+            count = await connection.fetchval(f'SELECT count(*) FROM paygate."{part}"')
+            rows[name] = rows.get(name, 0) + count / payments
+            bytes_[name] = bytes_.get(name, 0) + held / payments
+    cpu_s = server_cpu_s(server)
+    await execute(dsn, "VACUUM (ANALYZE)")
+    return Footprint(
+        written=written,
+        rows=rows,
+        bytes_=bytes_,
+        whole=(size - empty[0]) / payments,
+        log=(log - empty[1]) / payments,
+        vacuum_us=1e6 * (server_cpu_s(server) - cpu_s) / payments,
+    )
 
 
 def _read(file: Path, payments: int, written: dict[str, float]) -> Footprint:
@@ -76,17 +146,30 @@ def _read(file: Path, payments: int, written: dict[str, float]) -> Footprint:
     )
 
 
-def main() -> None:
-    """Print the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(Path(folder), PAYMENTS))
-    print(f"{PAYMENTS} payments, {AT_ONCE} at once; for each of them:")
+def show(found: Footprint, name: str) -> None:
+    print(f"{name}; for each payment:")
     print(", ".join(f"{count:.2f} {name}" for name, count in found.written.items()) + " written")
     print(f"{'table':<12} {'rows':>6} {'bytes':>7}")
-    for name, size in sorted(found.bytes_.items(), key=lambda each: -each[1]):
+    for table, size in sorted(found.bytes_.items(), key=lambda each: -each[1]):
         if size >= 1:
-            print(f"{name:<12} {found.rows.get(name, 0):>6.2f} {size:>7.0f}")
-    print(f"{'the file':<12} {'':>6} {found.whole:>7.0f}")
+            print(f"{table:<12} {found.rows.get(table, 0):>6.2f} {size:>7.0f}")
+    print(f"{'all of it':<12} {'':>6} {found.whole:>7.0f}")
+
+
+def main() -> None:
+    """Print the tables."""
+    print(f"{PAYMENTS} payments, {AT_ONCE} at once")
+    with tempfile.TemporaryDirectory() as folder:
+        show(asyncio.run(measure(Path(folder), PAYMENTS)), "SQLite")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        installed() as programs,
+        one_server(programs, "footprint", *_SETTINGS) as server,
+    ):
+        found = asyncio.run(measure(Path(folder), PAYMENTS, server=server))
+    show(found, "PostgreSQL")
+    print(f"{'its log':<12} {'':>6} {found.log:>7.0f}")
+    print(f"to vacuum and analyze: {found.vacuum_us:.0f} us of the server's processor")
 
 
 async def test_a_payment_leaves_its_events_its_views_and_its_claim(tmp_path: Path) -> None:
@@ -96,6 +179,18 @@ async def test_a_payment_leaves_its_events_its_views_and_its_claim(tmp_path: Pat
     assert found.rows["claims"] == 1
     assert found.written["rows"] > found.written["units"] > 1
     assert sum(found.bytes_.values()) <= found.whole
+
+
+@pytest.mark.slow
+async def test_a_payment_leaves_the_same_in_postgresql_and_its_tally(tmp_path: Path) -> None:
+    with installed() as programs, one_server(programs, "footprint", *_SETTINGS) as server:
+        found = await measure(tmp_path, 100, server=server)
+
+    assert found.rows["events"] >= 5
+    # The vault's mark is a claim as well, once for the database.
+    assert found.rows["claims"] == 1.01
+    assert found.rows["tallies"] == 1
+    assert found.log > found.bytes_["events"] > 0
 
 
 if __name__ == "__main__":

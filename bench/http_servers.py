@@ -35,6 +35,7 @@ from paygate_http.configure import sandbox_providers
 from paygate_http.logs import configure_logs
 from paygate_http.runner import EdgeRunner
 from paygate_http.sandbox.server import start_sandbox
+from paygate_http.stores import database_of
 
 KEY = "sk_sandbox_merchant_a"
 
@@ -172,8 +173,20 @@ async def gateway(mode: str, folder: Path) -> tuple[Gateway, web.Application]:
         fraud=Fraud(),
         providers=providers,
     )
-    loop = asyncio.get_running_loop()
-    built = await Gateway.start(config, loop=loop, on_fatal=_end, adapters=adapters)
+    return await opened(config, adapters)
+
+
+async def opened(
+    config: Config, adapters: dict[str, Provider] | None
+) -> tuple[Gateway, web.Application]:
+    """A gateway that has recovered, on the store that is configured, and its edge."""
+    built = await Gateway.start(
+        config,
+        loop=asyncio.get_running_loop(),
+        on_fatal=_end,
+        store=database_of(config, on_failed=_end),
+        adapters=adapters,
+    )
     await built.recover()
     clock = SystemClock()
     ids = Ids(clock, random.Random(2))

@@ -47,10 +47,10 @@ class MeasuredServer(Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def serving(script: Path, mode: str) -> Generator[MeasuredServer]:
-    """Start a script's server, and end it."""
+def serving(script: Path, mode: str, *words: str) -> Generator[MeasuredServer]:
+    """Start a script's server with these words behind it, and end it."""
     process = subprocess.Popen(
-        [sys.executable, script, mode],
+        [sys.executable, script, mode, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -116,9 +116,13 @@ async def test_nodes_go_on_with_what_a_killed_gateway_left(
         assert "have moved to postgresql://" in rig.log.read_text()
 
         serving = [await rig.serve("--database", database) for _ in range(nodes)]
+        # Proved while both write: what moves meanwhile is read again.
+        arguments = ("prove", "--all", "--data", rig.data, "--database", database)
+        proving = asyncio.create_task(command(*arguments))
         await asyncio.gather(
-            *(Load(rng, name=f"{n}-").run(g, turns=3) for n, g in enumerate(serving))
+            *(Load(rng, name=f"{n}-").run(g, turns=TURNS) for n, g in enumerate(serving))
         )
+        meanwhile = await proving
         again = await load.send_again(serving[0])
         await rig.sandbox.clear_faults()
         settled = await serving[1].settled()
@@ -131,6 +135,7 @@ async def test_nodes_go_on_with_what_a_killed_gateway_left(
         ended = [await gateway.stop() for gateway in serving]
         after = await proved(ledger, rig, database)
 
+    assert meanwhile[0] == 0, meanwhile[1]
     assert again == [], "each acknowledged request answers as it did"
     assert load.acked <= {row["id"] for row in settled.payments}
     assert disagreements(settled, ledger) == []
@@ -327,3 +332,13 @@ async def test_a_database_that_somebody_changed_is_not_proved(
     assert code == 1
     assert rule in said
     assert "NOT proved" in said
+
+
+async def test_the_doctor_names_damaged_rows_of_a_database(folder: Path, database: str):
+    assert (await copy(folder, database, "--no-prove"))[0] == 0
+    await execute(database, "UPDATE paygate.events SET at_us = 1 WHERE seq = 2")
+
+    code, said = await command("doctor", "--data", folder, "--database", database)
+
+    assert code == 1
+    assert "is quarantined: its event 2 is damaged" in said

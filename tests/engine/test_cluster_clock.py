@@ -1,4 +1,4 @@
-"""The database's time between two of its answers: it goes on, and is set by the next one."""
+"""The database's time as a clock, carried on between two answers."""
 
 from paygate_engine.clock import US_PER_S, ManualClock
 from paygate_engine.cluster_clock import STAND_STILL_S, ClusterClock

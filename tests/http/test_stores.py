@@ -122,11 +122,16 @@ async def test_a_folder_that_has_moved_is_not_opened_by_any_command_that_writes(
     note_move(tmp_path, Move(to="postgresql://host/books", at_us=1, version="0"))
 
     with pytest.raises(StoreRefused, match="have moved to postgresql://host/books"):
-        await open_gateway(config, on_fatal=lambda error: None)
+        await opens(config)
 
     forget_move(tmp_path)
+    assert await opens(config)
+
+
+async def opens(config: Config) -> bool:
     gateway = await open_gateway(config, on_fatal=lambda error: None)
     await gateway.stop()
+    return True
 
 
 async def test_a_note_of_a_move_that_is_damaged_still_says_that_it_moved(tmp_path: Path):

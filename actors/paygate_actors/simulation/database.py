@@ -132,7 +132,7 @@ class Database:
 
     def lives(self, epoch: int) -> bool:
         """Whether an epoch is not over."""
-        return epoch in self.cluster.seats.live()
+        return epoch in self.cluster.seats.live() and epoch not in self._over
 
     def go_down(self) -> None:
         """Let nobody reach it for a while."""

@@ -63,6 +63,10 @@ class Disk:
         """Whoever is alone stands by no epoch."""
         del process
 
+    def lives(self, epoch: int) -> bool:
+        """Whoever is alone lives by no epoch."""
+        return epoch == 0
+
     async def check(self, payments: Mapping[str, Payment]) -> None:
         """Nothing lies beside streams and documents here."""
         del payments

@@ -53,6 +53,10 @@ class Durable(Protocol):
         """How the node stands that is this process; None where there is one alone."""
         ...
 
+    def lives(self, epoch: int) -> bool:
+        """Whether a node's epoch is not over."""
+        ...
+
     async def check(self, payments: Mapping[str, Payment]) -> None:
         """Hold what lies beside streams and documents against these. Raises `Violation`."""
         ...

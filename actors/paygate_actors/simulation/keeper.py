@@ -140,9 +140,14 @@ class Keeper:
             world.trace.note(f"{self._name} is frozen for {seconds:.1f} s")
             server.process.freeze(seconds)
         elif dice.strikes("clock_jump", weight=0.2):
-            world.clock.offset_us = round(dice.between(*self._clock_s) * 1_000_000)
-            of = f" of {self._name}" if self._node else ""
-            world.trace.note(f"the clock{of} is off by {world.clock.offset_us / 1e6:.0f} s")
+            self.set_clock()
+
+    def set_clock(self) -> None:
+        """Set its clock wrong."""
+        world = self._world
+        world.clock.offset_us = round(world.dice.between(*self._clock_s) * 1_000_000)
+        of = f" of {self._name}" if self._node else ""
+        world.trace.note(f"the clock{of} is off by {world.clock.offset_us / 1e6:.0f} s")
 
     def bury(self) -> None:
         """Give back what the processes left in the interpreter, when the loop has stopped."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment, read_transaction
-from paygate_actors.record import Payment, Txn
+from paygate_actors.record import Call, Payment, Txn
 from paygate_actors.simulation.accounts import Account
 from paygate_actors.simulation.books import Charge, Operation
 from paygate_actors.simulation.durable import Standing
@@ -50,6 +50,8 @@ class Ledger:
         self.providers: Mapping[str, Account] = {}
         self.standing: Callable[[], Standing | None] = lambda: None
         """How the node stands whose code runs just now; None where there is one alone."""
+        self.lives: Callable[[int], bool] = lambda _: True
+        """Whether a node's epoch is not over."""
         self.events = 0
         self.newest = ""
         self._trace = trace
@@ -92,7 +94,14 @@ class Ledger:
         after = evolve(before, recorded, id=event.stream, at_us=event.at_us, epoch=event.epoch)
         self.payments[event.stream] = after
         # A node that takes over what another one left says so, and nothing has moved by that.
-        self.events += before is None or not _taken_over(before, recorded)
+        taken = None if before is None else _taken_over(before, recorded)
+        self.events += taken is None or not taken.in_doubt
+        if taken is not None and taken.epoch != event.epoch and self.lives(taken.epoch):
+            raise Violation(
+                "nobody takes up what another node follows",
+                f"{taken.key} of epoch {taken.epoch} by epoch {event.epoch}",
+                subject=event.stream,
+            )
         self.newest = event.stream
         about = event.stream
         words = told(recorded, currency=after.created.currency)
@@ -326,11 +335,11 @@ class Ledger:
         ]
 
 
-def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> bool:
+def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> Call | None:
+    """The call, as it was, that a node takes up with this event."""
     if not isinstance(recorded, e.CallInDoubt) or recorded.reason != "restarted":
-        return False
-    call = payment.call(recorded.key)
-    return call is not None and call.in_doubt
+        return None
+    return payment.call(recorded.key)
 
 
 def _reserved(txns: Sequence[Txn]) -> int:

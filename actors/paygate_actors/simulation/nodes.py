@@ -83,6 +83,8 @@ class NodeKeepers:
             if dice.strikes("link_stopped", weight=0.05):
                 self._do(clog(list(world.links.values()), dice=dice, trace=world.trace))
             self._any().harm()
+            if dice.strikes("clock_jump"):
+                self._any().set_clock()
             if dice.strikes("database_cut", weight=0.5):
                 self._cut()
             if dice.strikes("database_down", weight=0.1):

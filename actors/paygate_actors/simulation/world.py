@@ -25,6 +25,7 @@ from paygate_actors.simulation.people import People
 from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_actors.simulation.receivers import Receivers, check_told
 from paygate_actors.simulation.result import Result
+from paygate_actors.simulation.second_look import asked
 from paygate_actors.simulation.server import PROVIDERS, Surroundings, vault_of_worlds
 from paygate_actors.simulation.tracing import Trace, Violation, where
 from paygate_actors.simulation.wishes import Market
@@ -73,6 +74,7 @@ class World:
             violate=self.violate,
         )
         self.ledger.standing = lambda: self.durable.standing(running())
+        self.ledger.lives = self.durable.lives
         self._players = players
         played = () if players is None else players.names
         self._links: dict[str, Link] = {
@@ -194,11 +196,13 @@ class World:
 
     async def _restart_in_order(self) -> None:
         """Stop and start once more: what was at rest stays at rest."""
-        events, told = self.ledger.events, self._told()
+        events = self.ledger.events
+        told = sum(each.made for each in self.news.values())
         await self._keeper.restart()
         await asyncio.sleep(LOOK_S)
         self._keeper.check()
-        if self.ledger.events != events and self._told() == told:
+        news = sum(each.made for each in self.news.values()) - told
+        if self.ledger.events != events and not news:
             raise Violation(
                 "what rests stays at rest", "a restart moved it", subject=self.ledger.newest
             )
@@ -218,13 +222,10 @@ class World:
                     "what rests stays at rest", "it moved hours later", subject=payment.id
                 )
 
-    def _told(self) -> int:
-        return sum(each.made for each in self.news.values())
-
     async def _reckon(self) -> int:
         store, ledger = self.durable.store, self.ledger
-        promises = [promise for client in self.clients for promise in client.promises]
         await reckoning.check_store(store, ledger)
+        promises = [each for client in self.clients for each in client.promises]
         count = await reckoning.check_promises(store, ledger, promises)
         await reckoning.check_webhooks(store, ledger, self.news)
         await check_told(store, ledger.payments, self.receivers, encode_event)
@@ -318,7 +319,7 @@ class World:
         )
 
     async def _ask(self, wish: Wish) -> Heard:
-        return await self._keeper.ask(wish)
+        return await asked(wish, ask=self._keeper.ask, payments=self.ledger.payments)
 
     def _clients(self) -> list[Client]:
         market = Market()
