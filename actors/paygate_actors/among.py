@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
 from paygate_engine.clock import Clock
-from paygate_engine.errors import EngineError, Overloaded
+from paygate_engine.errors import EngineError, Fenced, Overloaded
 from paygate_engine.stores.shared import SharedStore
 
 # A duty that somebody else had a moment ago is not asked for again at each tick.
@@ -119,8 +119,10 @@ class OneOfMany:
             return False
         try:
             taken = await self._store.take_duty(duty)
-        except Overloaded:
-            return False  # the database is away: so is everything that the duty is about
+        except (Overloaded, Fenced):
+            # The database is away, and so is everything that the duty is about; or this node's
+            # place is taken, which its next beat says, and then it ends.
+            return False
         if taken:
             self._mine.add(duty)
             self._not_mine.pop(duty, None)

@@ -20,6 +20,7 @@ from paygate_actors.desk_messages import (
     OpenCall,
 )
 from paygate_actors.explaining import explain
+from paygate_actors.guarding import RECORDED_S
 from paygate_actors.messages import Caller, Filters, Refusal
 from paygate_actors.outcomes import Outcome
 from paygate_actors.payment import PaymentActor
@@ -40,8 +41,6 @@ from paygate_engine.region import Region
 from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
 
-# A command waits for the disk and for the groups before it; longer means that something is wrong.
-ASK_S: Final = 15.0
 # An operator waits for the provider's own deadline and the pool.
 LOOK_UP_S: Final = 10.0
 # What is live is an addition to a page: one that is busy writing is shown as committed.
@@ -89,7 +88,7 @@ class DeskOffice:
         # Asked first: what the journal says then is as new as the calls, or newer.
         calls: Sequence[OpenCall] = ()
         if self._payments.active(payment_id) is not None:
-            calls = await self._payments.ask(payment_id, Watched(), timeout=ASK_S)
+            calls = await self._payments.ask(payment_id, Watched(), timeout=RECORDED_S)
         return explain(
             await self._store.read_stream(payment_id),
             calls,
@@ -160,4 +159,4 @@ class DeskOffice:
         return not isinstance(await self._reads.payment(caller, payment_id), Refusal)
 
     async def _ask(self, payment_id: str, message: Any) -> Any:
-        return await self._payments.ask(payment_id, message, timeout=ASK_S)
+        return await self._payments.ask(payment_id, message, timeout=RECORDED_S)

@@ -20,7 +20,7 @@ from paygate_actors.payment import PaymentActor
 from paygate_actors.recovering import look_at
 from paygate_actors.sums import unresolved
 from paygate_engine.cluster_clock import ClusterClock
-from paygate_engine.errors import EngineError, Overloaded
+from paygate_engine.errors import EngineError, Fenced, Overloaded
 from paygate_engine.membership import Membership
 from paygate_engine.region import Region
 from paygate_engine.stores.base import Store, Wake
@@ -29,6 +29,8 @@ from paygate_engine.system import ActorSystem
 
 # Streams that were given back, or whose node nobody saw die, are found within this time.
 ADOPT_EVERY_S: Final = 10.0
+# The number of open payments on the metrics page may be this old: it is a count over an index.
+COUNT_EVERY_S: Final = 15.0
 
 _log = structlog.get_logger("paygate.nodes")
 
@@ -74,6 +76,7 @@ class Fleet:
         self._ended = False
         self.adopted = 0
         """Open streams taken over."""
+        self._owned = 0
         self.membership = Membership(
             store,
             clock=clock,
@@ -112,6 +115,7 @@ class Fleet:
         count = await self.adopt()
         self._system.after(ADOPT_EVERY_S, self._adopt_again, None)
         self._system.spawn_task(self._hear())
+        self._count_later(None)
         return count
 
     async def adopt(self) -> int:
@@ -144,6 +148,8 @@ class Fleet:
         return {
             "paygate_node_epoch": member.epoch,
             "paygate_node_seat": 0 if member.seat is None else member.seat.seat,
+            "paygate_node_lease_seconds": member.lease_s,
+            "paygate_node_open_payments": self._owned,
             "paygate_node_paused": float(not member.may_act),
             "paygate_node_paused_seconds_total": member.paused_s,
             "paygate_node_beats_total": member.beats,
@@ -175,8 +181,22 @@ class Fleet:
     async def _adopt_once(self) -> None:
         if self._payments is None or self._adopting.locked():
             return
-        with suppress(Overloaded):  # the next round finds them
+        try:
             await self.adopt()
+        except Overloaded:
+            return  # the next round finds them
+        except Fenced as error:
+            self._system.fail(error)
+
+    def _count_later(self, _: object) -> None:
+        if not self._ended:
+            self._system.spawn_task(self._count())
+            self._system.after(COUNT_EVERY_S, self._count_later, None)
+
+    async def _count(self) -> None:
+        with suppress(Overloaded):  # the number is as old as the outage
+            own = [row for row in await self._store.nodes() if row.epoch == self.nodes.epoch]
+            self._owned = sum(row.open_streams for row in own)
 
     async def _hear(self) -> None:
         while not self._ended:

@@ -23,7 +23,7 @@ from paygate_actors.desk_messages import (
     MarkSeen,
 )
 from paygate_actors.desk_office import DeskOffice
-from paygate_actors.guarding import guarded
+from paygate_actors.guarding import RECORDED_S, guarded
 from paygate_actors.idempotency import operation_key
 from paygate_actors.intake import Intake
 from paygate_actors.messages import (
@@ -71,8 +71,6 @@ from paygate_engine.region import Region
 from paygate_engine.stores.base import AuditEntry, Unit
 from paygate_engine.system import ActorSystem
 
-# A command waits for the disk and for the groups before it; longer means that something is wrong.
-ASK_S: Final = 15.0
 # What `Prefer: wait` may ask for at most, in seconds.
 WAIT_S_MAX: Final = 30.0
 
@@ -357,7 +355,7 @@ class GatewayFront:
         return reply if view is None else msgspec.structs.replace(reply, transaction=view)
 
     async def _ask(self, payment_id: str, message: Any) -> Any:
-        return await guarded(self._payments.ask(payment_id, message, timeout=ASK_S))
+        return await guarded(self._payments.ask(payment_id, message, timeout=RECORDED_S))
 
     async def _moved(self, payment_id: str, waiting: Await, wait_s: float) -> Any:
         """What is waited for, or None where it did not come in time (or the server drains)."""

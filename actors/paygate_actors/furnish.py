@@ -11,6 +11,7 @@ import structlog
 
 from paygate_actors.among import Among
 from paygate_actors.card import SealedCard
+from paygate_actors.chains import chains_of, rows_of
 from paygate_actors.config import Config, Fraud, ProviderConfig
 from paygate_actors.credentials import SealedToken
 from paygate_actors.guarding import guarded
@@ -199,12 +200,12 @@ async def _left(desk: Desk, stored: Document, store: Store, journal: Journal) ->
 
 async def _operator_switched(provider: str, store: Store) -> bool:
     """Whether anybody but the gateway itself ever turned a switch of the provider."""
-    after_n = 0
-    while rows := await store.audit_rows(after_n=after_n):
-        after_n = rows[-1].n
-        entries = (row.entry for row in rows if row.entry.stream == provider)
-        if any(entry.what.startswith("switch ") and entry.who != "system" for entry in entries):
-            return True
+    for name in await chains_of(store):
+        async for row in rows_of(store, name):
+            entry = row.entry
+            by_operator = entry.what.startswith("switch ") and entry.who != "system"
+            if by_operator and entry.stream == provider:
+                return True
     return False
 
 
@@ -236,19 +237,24 @@ def vault_of(config: Config, *, livemode: bool, random: Callable[[int], bytes]) 
     return Vault(keys.keys, keys.fingerprint_key, random=random)
 
 
+def vault_mark(vault: Vault) -> Claim:
+    """What a database is marked with, so that no node comes with other keys."""
+    mark = vault.mac("vault-mark", b"the vault of this database")
+    return Claim(name=VAULT_MARK, stream=VAULT_MARK, body=mark)
+
+
 async def same_vault(vault: Vault, *, store: Store, journal: Journal) -> None:
     """Refuse to serve a database whose nodes have another vault's keys; the first one marks it.
 
     Under another key no card opens and no repeat of a payment is known. Raises `StoreRefused`.
     """
-    mark = vault.mac("vault-mark", b"the vault of this database")
+    mark = vault_mark(vault)
     marked = await store.read_claim(VAULT_MARK)
     if marked is None:
         # Of two that come first at the same time, one has it.
-        claim = Claim(name=VAULT_MARK, stream=VAULT_MARK, body=mark)
-        await journal.append_wait(Unit(claims=(claim,)))
+        await journal.append_wait(Unit(claims=(mark,)))
         marked = await store.read_claim(VAULT_MARK)
-    if marked is None or marked.body != mark:
+    if marked is None or marked.body != mark.body:
         raise StoreRefused(
             "the vault keys of this node are not those of the database's other nodes: give all"
             " nodes the same vault.keys and vault.fingerprint_key"

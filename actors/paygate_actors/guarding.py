@@ -31,6 +31,11 @@ QUARANTINED: Final = Refusal(
     retry_after_s=600,
 )
 
+# How long a command is waited for: it is recorded within milliseconds, behind the groups before it.
+# Longer means that the disk or the database hangs. Whoever asked is then told so while he still
+# listens; what became of it is found by asking again with the same key.
+RECORDED_S: Final = 5.0
+
 T = TypeVar("T")
 
 _log = structlog.get_logger("paygate.front")

@@ -237,7 +237,7 @@ class Inbox:
     async def _deliver_all(self, arrived: list["_Arrival"]) -> None:
         try:
             for each in arrived:
-                await self._deliver(each.item.id, each.stored, each.item.at_us)
+                await self._deliver_if_may(each.item.id, each.stored, each.item.at_us)
         finally:
             self.busy -= len(arrived)
 
@@ -246,7 +246,9 @@ class Inbox:
         for item_id in self._parking.waiting_for((provider, provider_txn_id)):
             parked = self._parking.unpark(item_id)
             if parked is not None:
-                self._system.spawn_task(self._deliver(item_id, parked.stored, parked.since_us))
+                self._system.spawn_task(
+                    self._deliver_if_may(item_id, parked.stored, parked.since_us)
+                )
 
     async def recover(self, *, bring: bool = True) -> None:
         """Bring everything that is not done to its payment, again; or leave that to another node.
@@ -297,6 +299,13 @@ class Inbox:
             after = items[-1].id
         self._swept_to = after
         return True
+
+    async def _deliver_if_may(self, item_id: str, stored: Stored, since_us: int) -> None:
+        """Bring it to its payment; where the database is away, the sweep does so later."""
+        try:
+            await self._deliver(item_id, stored, since_us)
+        except Overloaded:
+            _log.warning("webhook_waits", item=item_id)
 
     async def _deliver(self, item_id: str, stored: Stored, since_us: int) -> None:
         payment_id = await self._payment_of(stored)

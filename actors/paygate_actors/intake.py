@@ -14,6 +14,7 @@ from paygate_actors import events as e
 from paygate_actors.draft import first_transaction_id
 from paygate_actors.fraud import FraudActor, Score
 from paygate_actors.fraud_rules import FraudRules
+from paygate_actors.guarding import RECORDED_S
 from paygate_actors.idempotency import (
     ClaimDesk,
     binds,
@@ -47,8 +48,6 @@ from paygate_engine.system import ActorSystem
 
 # Scoring takes microseconds, but a burst waits for its turn; longer than this the actor is down.
 FRAUD_S: Final = 2.0
-# A payment's first commit waits for the disk and for the groups before it.
-CREATE_S: Final = 15.0
 # Another node may take a key between our look and our commit; then we look again.
 CONFLICTS_MAX: Final = 3
 
@@ -184,7 +183,7 @@ class Intake:
             route=route,
         )
         asked: LoopFuture[PaymentReply] = self._payments.create(payment_id).actor_ref.ask(
-            message, block=False, timeout=CREATE_S
+            message, block=False, timeout=RECORDED_S
         )
         return await asked
 

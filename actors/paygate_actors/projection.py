@@ -138,13 +138,16 @@ def unit(
     """
     payment = draft.payment
     wake = _wake(draft)
+    # Without an event nothing conflicts: another node may have recorded more meanwhile, and its
+    # documents must not be written over by those of an older state.
+    changed = documents(draft.before, payment) if draft.events else ()
     moved = None if epoch == 0 else tally(draft.before, payment)
     return Unit(
         events=tuple(
             Event(stream=payment.id, seq=number, at_us=at_us, kind=kind, body=body, epoch=epoch)
             for number, (kind, body) in enumerate(map(e.encode, draft.events), start=seq + 1)
         ),
-        documents=(*documents(draft.before, payment), *extra, *told.documents),
+        documents=(*changed, *extra, *told.documents),
         claims=() if claim is None else (claim,),
         items=told.items,
         done=done,

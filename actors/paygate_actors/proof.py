@@ -23,10 +23,12 @@ from paygate_actors.projection import (
     read_desk,
     read_payment,
     read_transaction,
+    wake_at_us,
 )
 from paygate_actors.record import Call, Payment, is_release
 from paygate_actors.states import IllegalTransition
 from paygate_actors.sums import release_of
+from paygate_actors.tallying import tallied
 from paygate_engine.stores.base import Claim, Document, Event
 
 Rule = Literal[
@@ -40,6 +42,8 @@ Rule = Literal[
     "refunds within captures",
     "projection",
     "claim",
+    "wake",
+    "sum in the database",
     "checksum",
     "books: one effect per key",
     "books: known key",
@@ -84,9 +88,18 @@ class Approval(Struct, frozen=True, kw_only=True):
     at_us: int
 
 
+class Span(Struct, frozen=True, kw_only=True):
+    """Which of a payment's events were recorded in a row under one epoch; 0: by nobody's node."""
+
+    first_seq: int
+    last_seq: int
+    epoch: int
+
+
 class Proof(Struct, kw_only=True):
     """One payment read back. `payment`: None where not even its first event could be read.
 
+    `recorded` says by which nodes' epochs, in the order of its events.
     `attentions`: every reason for which a person was ever called. `hold_gone`: its provider said
     that the hold is over. `captured_max_minor`: the most that was ever captured at a time.
     """
@@ -94,6 +107,7 @@ class Proof(Struct, kw_only=True):
     payment_id: str
     payment: Payment | None = None
     events: int = 0
+    recorded: list[Span] = []
     violations: list[Violation] = []
     attentions: set[str] = set()
     approvals: dict[str, list[Approval]] = {}
@@ -114,6 +128,7 @@ def prove(payment_id: str, events: Sequence[Event]) -> Proof:
             return proof
         if not _step(proof, event):
             return proof
+        _note_epoch(proof, event)
     if proof.payment is None:
         proof.break_("sequence", "it is listed, and has no events")
     else:
@@ -154,6 +169,34 @@ def prove_claim(proof: Proof, claim: Claim | None, *, holder_is_there: bool) -> 
         proof.break_("claim", f"its idempotency key points to {claim.stream}, which is not there")
     elif not claim.sound:
         proof.break_("checksum", "the row of its idempotency key is damaged")
+
+
+def prove_wake(proof: Proof, *, is_woken: bool) -> None:
+    """Hold a payment that waits for something against whether anybody would look at it."""
+    if proof.payment is not None and wake_at_us(proof.payment) is not None and not is_woken:
+        proof.break_("wake", "it is open, and no wake says so: no start would look at it")
+
+
+def prove_tally(proof: Proof, tally: tuple[int, int] | None) -> None:
+    """Hold what the database has added up (limit and used; None: nothing) against the payment."""
+    if proof.payment is None:
+        return
+    limit, used = tallied(proof.payment)
+    kept_limit, kept_used = tally or (0, 0)
+    if (kept_limit, kept_used) != (limit, used):
+        proof.break_(
+            "sum in the database",
+            f"{used} minor units of {limit} are spoken for, and the database has added up"
+            f" {kept_used} of {kept_limit}",
+        )
+
+
+def _note_epoch(proof: Proof, event: Event) -> None:
+    first_seq = event.seq
+    if proof.recorded and proof.recorded[-1].epoch == event.epoch:
+        first_seq = proof.recorded.pop().first_seq
+    span = Span(first_seq=first_seq, last_seq=event.seq, epoch=event.epoch)
+    proof.recorded.append(span)
 
 
 def _step(proof: Proof, event: Event) -> bool:

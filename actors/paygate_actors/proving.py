@@ -1,7 +1,7 @@
 """Walks a store, payment by payment, and holds each against `proof` and `proof_books`.
 
-Reads only, a page at a time, beside a running server too: a payment that moves while it is read
-is read again. Payments are never held in memory together; a provider's books are.
+Reads only, a page at a time, beside running servers too: a payment that moves while it is read is
+read again. Payments are never held in memory together; a provider's books are.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -9,8 +9,18 @@ from typing import Final
 
 import msgspec
 
-from paygate_actors.projection import DESK, PAYMENT, TRANSACTION
-from paygate_actors.proof import Proof, Violation, prove, prove_claim, prove_documents
+from paygate_actors.chains import chains_of, rows_of
+from paygate_actors.nodes import as_shared
+from paygate_actors.projection import DESK, PAYMENT, TRANSACTION, wake_at_us
+from paygate_actors.proof import (
+    Proof,
+    Violation,
+    prove,
+    prove_claim,
+    prove_documents,
+    prove_tally,
+    prove_wake,
+)
 from paygate_actors.proof_books import Books, prove_books
 from paygate_engine import chain
 from paygate_engine.errors import Corrupt, NotFound
@@ -66,13 +76,14 @@ async def walk_chain(
 
 async def unlisted(store: Store) -> AsyncIterator[Violation]:
     """Name every payment that the audit chain saw being made and no list shows."""
-    async for row in chain.rows_of(store):
-        stream = row.entry.stream
-        if row.first_seq != 1 or not stream.startswith("pay_"):
-            continue
-        if await store.read_document(PAYMENT, stream) is None:
-            text = "the audit chain tells of its creation, and it is not listed"
-            yield Violation(subject=stream, rule="projection", text=text)
+    for name in await chains_of(store):
+        async for row in rows_of(store, name):
+            stream = row.entry.stream
+            if row.first_seq != 1 or not stream.startswith("pay_"):
+                continue
+            if await store.read_document(PAYMENT, stream) is None:
+                text = "the audit chain tells of its creation, and it is not listed"
+                yield Violation(subject=stream, rule="projection", text=text)
 
 
 async def pages(store: Store, query: Query) -> AsyncIterator[Document]:
@@ -116,7 +127,19 @@ async def _look(store: Store, payment_id: str) -> Proof:
         claim = await store.read_claim(proof.payment.created.key.name)
         holder = None if claim is None else await store.read_document(PAYMENT, claim.stream)
         prove_claim(proof, claim, holder_is_there=holder is not None)
+    if wake_at_us(proof.payment) is not None:
+        prove_wake(proof, is_woken=await _is_woken(store, payment_id))
+    shared = as_shared(store)
+    if shared is not None:
+        prove_tally(proof, await shared.tally(payment_id))
     return proof
+
+
+async def _is_woken(store: Store, payment_id: str) -> bool:
+    # Ids are of one length and hold letters and digits: between this name and the id is none.
+    before = f"{payment_id[:-1]}{chr(ord(payment_id[-1]) - 1)}\x7f"
+    found = await store.open_streams(after=before, limit=1)
+    return bool(found) and found[0].stream == payment_id
 
 
 async def _has_events(store: Store, payment_id: str) -> bool:

@@ -5,7 +5,7 @@ its payment aside; any other damaged row is named.
 """
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, Protocol, cast
 
 import structlog
 from msgspec import Struct
@@ -13,8 +13,9 @@ from msgspec import Struct
 from paygate_actors.damage import DamageBook
 from paygate_engine.actor import LoopActor, Parent, handles
 from paygate_engine.errors import Corrupt
+from paygate_engine.stores.base import Store
+from paygate_engine.stores.row_check import Damage, Looked, Place
 from paygate_engine.stores.sqlite import SqliteStore
-from paygate_engine.stores.sqlite_check import Damage, Place
 from paygate_engine.system import ActorSystem
 
 # A page takes some 4 ms of the reader, and everybody's reads wait for it.
@@ -27,8 +28,21 @@ EVERY_S: Final = 24 * 3_600.0
 _log = structlog.get_logger("paygate.scrubber")
 
 
-async def damaged_rows(store: SqliteStore) -> AsyncIterator[Damage]:
-    """Every damaged row there is, for commands that look at a folder once."""
+class Checked(Protocol):
+    """A store whose rows can be held against their checksums."""
+
+    async def check_rows(self, place: Place, *, limit: int = 1_000) -> Looked:
+        """Look at the next rows; start at `Place()`."""
+        ...
+
+
+def as_checked(store: Store) -> Checked | None:
+    """The store as one whose rows can be checked; None for one that is in memory alone."""
+    return cast("Checked", store) if hasattr(store, "check_rows") else None
+
+
+async def damaged_rows(store: Checked) -> AsyncIterator[Damage]:
+    """Every damaged row there is, for commands that look at a store once."""
     place: Place | None = Place()
     while place is not None:
         looked = await store.check_rows(place)

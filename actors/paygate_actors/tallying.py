@@ -21,9 +21,18 @@ def tally(before: Payment | None, payment: Payment) -> Tally | None:
     limit = _limit(payment, opened=opened)
     used = _spoken_for(payment)
     if before is not None:
-        limit -= _limit(before, opened=0)
-        used -= _spoken_for(before)
+        limit_before, used_before = tallied(before)
+        limit -= limit_before
+        used -= used_before
     return Tally(stream=payment.id, limit=limit, used=used) if limit or used else None
+
+
+def tallied(payment: Payment) -> tuple[int, int]:
+    """Limit and used of a payment as a whole: what the moves of all its decisions add up to.
+
+    No refund of ours that did not fit in was ever committed, so that none has lowered the limit.
+    """
+    return _limit(payment, opened=0), _spoken_for(payment)
 
 
 def _spoken_for(payment: Payment) -> int:

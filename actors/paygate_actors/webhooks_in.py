@@ -1,6 +1,7 @@
 """What providers tell us, by webhook or because we ask: reception, inbox, fetchers, the sweep."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -126,7 +127,8 @@ class WebhooksIn:
     async def node_gone(self) -> None:
         """Another node is gone: what it had stored and not told is told by whoever sweeps."""
         if await self._nodes.mine(SWEEP):
-            await self.inbox.bring_all()
+            with suppress(Overloaded):  # the sweep brings it
+                await self.inbox.bring_all()
 
     async def _sweep_once(self) -> None:
         try:

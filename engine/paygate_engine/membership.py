@@ -6,6 +6,10 @@ moment at which it *sent* its last good one, less a margin, so it stops acting (
 anybody may take its place. That is a courtesy and not a lock: what is already on its way cannot be
 called back, and the store refuses what comes under an epoch that is over.
 
+It judges others only while its own beats are answered in step. A database that stands still for a
+while (its standby does, say) holds everybody's beats up; the one that is answered first afterwards
+had come in time, and by it all the others would be late.
+
 What it hears it passes on: `on_paused` and `on_resumed` in turn, `on_dead` with epochs that are
 over (buried by this node or another, or left), `on_bulletin` when a watched document changed, and
 `on_fenced` once, after which nothing happens any more. Beats go on whatever else goes wrong.
@@ -27,6 +31,9 @@ MARGIN_SHARE = 0.1
 # A beat that failed is sent again after this, or after `beat_s` where that is less: soon enough to
 # be back within a second of the database, and seldom enough that a thousand nodes do not drown it.
 AGAIN_S = 0.5
+# Two answers that lie further apart than this many beats say that something stood still. By then
+# no other node that beats can be late: that takes four.
+IN_STEP_BEATS = 2.0
 # An answer that took longer tells too vaguely what time it is: a frozen process gets old ones.
 ROUND_TRIP_S_MAX = 1.0
 
@@ -73,9 +80,12 @@ class Membership:
         self._on_fenced = on_fenced
         self._on_bulletin = on_bulletin
         self._beat_s = beat_s
+        self._lease_s = lease_s
         self._acts_s = lease_s * (1 - MARGIN_SHARE)
         self._act_until_s = -math.inf
         self._good_s = 0.0  # when the newest good beat was sent
+        self._answered_s = -math.inf  # and when it was answered
+        self._in_step_s = 0.0  # since when answers have come in step
         self._bulletin: int | None = None
         self._paused_at_s: float | None = None
         self._paused_s = 0.0
@@ -90,6 +100,11 @@ class Membership:
     def may_act(self) -> bool:
         """Whether nobody can have taken this node's place yet. Ask it right before acting."""
         return self._clock.monotonic_s() < self._act_until_s
+
+    @property
+    def lease_s(self) -> float:
+        """For how many seconds it may act from now on, if no beat is answered; 0: it may not."""
+        return max(0.0, self._act_until_s - self._clock.monotonic_s())
 
     @property
     def paused(self) -> bool:
@@ -167,7 +182,12 @@ class Membership:
             self._tell(self._on_dead, tuple(sorted(over | buried)))
 
     async def _bury(self) -> frozenset[int]:
-        """Bury who is late; nobody where that fails, since the next beat comes by again."""
+        """Bury who is late; nobody where that fails, since the next beat comes by again.
+
+        And nobody before the own beats were in step for the length of a lease.
+        """
+        if self._answered_s - self._in_step_s < self._lease_s:
+            return frozenset()
         try:
             buried = frozenset(await self._store.bury())
         except Fenced:
@@ -192,6 +212,9 @@ class Membership:
         if self.beats > 1 and sent_s - self._good_s >= 2 * self._beat_s:
             self.beats_late += 1
         self._good_s = sent_s
+        if answered_s - self._answered_s > IN_STEP_BEATS * self._beat_s:
+            self._in_step_s = answered_s
+        self._answered_s = answered_s
         self._act_until_s = sent_s + self._acts_s
         self._notice(None)
         self._after(max(0.0, self._act_until_s - answered_s), self._notice, None)

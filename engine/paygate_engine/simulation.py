@@ -135,6 +135,8 @@ class Process:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self.dead = False
+        self.thawed_s: float | None = None
+        """When it last went on after it was frozen, in virtual seconds."""
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self._loop = loop
         self._outside = copy_context()
@@ -201,6 +203,7 @@ class Process:
         self.tasks.pop(task, None)
 
     def _thaw(self) -> None:
+        self.thawed_s = self._loop.time()
         held, self._held = self._held, None
         for step in held or ():
             # What was due first, when it goes on, may take back what was due after it.
@@ -209,6 +212,11 @@ class Process:
     def _take(self, step: _Step) -> None:
         if not step.handle.cancelled():
             step.callback(*step.args)
+
+
+def running() -> "Process | None":
+    """The process whose code runs just now; None outside of all."""
+    return _PROCESS.get()
 
 
 class SimulatedClock:

@@ -19,6 +19,7 @@ from paygate_http.flags import (
     AuditFlags,
     BackupFlags,
     CheckFlags,
+    CopyFlags,
     DoctorFlags,
     FolderFlags,
     ListenFlags,
@@ -136,6 +137,14 @@ def backup(folder: Path, /, *, flags: BackupFlags | None = None) -> int:
     from paygate_http import commands_backup
 
     return commands_backup.backup(folder, flags or BackupFlags())
+
+
+@app.command
+def copy(*, flags: CopyFlags) -> int:
+    """Move a data folder over to an empty PostgreSQL database, all of it or nothing."""
+    from paygate_http import commands_copy
+
+    return commands_copy.copy(flags)
 
 
 @routing.command(name="replay")

@@ -34,7 +34,7 @@ def verify(flags: AuditFlags) -> Exit:
         return Exit.FAILED
     walked = asyncio.run(_walk(config, flags.data, ends or {}))
     if walked.fault is not None:
-        sys.stdout.write(f"audit: {_of(walked.chain)}row {walked.fault.n} is bad:")
+        sys.stdout.write(f"audit: {of_chain(walked.chain)}row {walked.fault.n} is bad:")
         sys.stdout.write(f" {walked.fault.text}\n")
         return Exit.FAILED
     for name, head in walked.heads.items():
@@ -42,7 +42,7 @@ def verify(flags: AuditFlags) -> Exit:
             "not compared" if ends is None else f"{len(ends.get(name, {}))} published ends agree"
         )
         sys.stdout.write(
-            f"audit: {_of(name)}{head.n} rows, all sound; {known}; head {head.hash.hex()}\n"
+            f"audit: {of_chain(name)}{head.n} rows, all sound; {known}; head {head.hash.hex()}\n"
         )
     return Exit.DRAINED
 
@@ -57,7 +57,7 @@ def ends_of(config: Config, folder: Path) -> dict[str, dict[int, bytes]] | None:
 
     Raises `BadHead` for a forged one, `ConfigInvalid` for unusable keys.
     """
-    vault = _vault(config, folder)
+    vault = vault_in(config, folder)
     return None if vault is None else published_by_chain(folder, vault)
 
 
@@ -66,11 +66,15 @@ def published_ends(folder: Path, config: Path | None) -> dict[int, bytes] | None
 
     Raises `BadHead` for a forged one, `ConfigInvalid` for unusable keys.
     """
-    vault = _vault(read_config(config), folder)
+    vault = vault_in(read_config(config), folder)
     return None if vault is None else published(folder, vault)
 
 
-def _vault(config: Config, folder: Path) -> Vault | None:
+def vault_in(config: Config, folder: Path) -> Vault | None:
+    """The vault under the keys that a server of the folder would use; None: nobody knows them.
+
+    Raises `ConfigInvalid` for unusable keys.
+    """
     try:
         keys = known_keys(config.vault, data_dir=folder)
     except KeysRefused as error:
@@ -78,7 +82,8 @@ def _vault(config: Config, folder: Path) -> Vault | None:
     return None if keys is None else Vault(keys.keys, keys.fingerprint_key, random=os.urandom)
 
 
-def _of(chain_name: str) -> str:
+def of_chain(chain_name: str) -> str:
+    """How a sentence about a chain begins; nothing for the one without a name."""
     return f"chain {chain_name}: " if chain_name else ""
 
 

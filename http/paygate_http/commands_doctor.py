@@ -20,9 +20,11 @@ from paygate_actors.backup import Backup, last_backup, restored_from
 from paygate_actors.chains import ONLY
 from paygate_actors.checkup import FREE_BYTES_MIN, Bounds, Checkup, check_up, troubles
 from paygate_actors.config import Config
-from paygate_actors.scrubber import damaged_rows
+from paygate_actors.moved import moved_to
+from paygate_actors.scrubber import as_checked, damaged_rows
 from paygate_engine.clock import SystemClock
 from paygate_engine.heads import BadHead
+from paygate_engine.stores.base import Store
 from paygate_engine.stores.folder import LOCK_NAME
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
 from paygate_http.commands_audit import ends_of, read_config
@@ -73,6 +75,7 @@ async def _look(flags: DoctorFlags, config: Config, rows: Rows, found: list[str]
             return await _look_at_folder(store, flags.data, config, rows, found)
         ends = _ends(flags.data, config, found) or {}
         await look_at_database(store, config, ends, rows=rows, found=found)
+        found += [sentence async for sentence in _damaged(store)]
         return await check_up(
             store,
             now_us=SystemClock().now_us(),
@@ -93,11 +96,18 @@ async def _look_at_folder(
     rows.append(("folder", f"{folder} ({_mib(_size(folder))}; {_mib(free)} free)"))
     rows.append(("server", _server(folder)))
     newest = _published(folder, config, rows, found)
-    found += [sentence async for sentence in _damage(store)]
+    found += [
+        f"{DATABASE_NAME} is damaged ({text}): keep a copy of the folder, restore a backup."
+        for text in await store.check_pages(thorough=True)
+    ]
+    found += [sentence async for sentence in _damaged(store)]
     restored = restored_from(folder)
     now_us = SystemClock().now_us()
     if restored is not None:
         rows.append(("restored from", _backup(restored, now_us)))
+    moved = moved_to(folder)
+    if moved is not None:
+        rows.append(("moved to", f"{moved}: what is below is as it was then"))
     return await check_up(
         store,
         now_us=now_us,
@@ -108,12 +118,13 @@ async def _look_at_folder(
     )
 
 
-async def _damage(store: SqliteStore) -> AsyncIterator[str]:
-    """What is damaged, `DAMAGE_SHOWN_MAX` rows of it: first the file's structure, then its rows."""
-    for text in await store.check_pages(thorough=True):
-        yield f"{DATABASE_NAME} is damaged ({text}): keep a copy of the folder, restore a backup."
+async def _damaged(store: Store) -> AsyncIterator[str]:
+    """The rows that are damaged, `DAMAGE_SHOWN_MAX` of them."""
+    checked = as_checked(store)
+    if checked is None:
+        return
     shown = 0
-    async for damage in damaged_rows(store):
+    async for damage in damaged_rows(checked):
         shown += 1
         if shown > DAMAGE_SHOWN_MAX:
             yield f"More than {DAMAGE_SHOWN_MAX} rows are damaged: restore a backup."

@@ -2,39 +2,35 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from paygate_actors.audit import HEADS_FILE
-from paygate_actors.money import Money
-from paygate_actors.projection import KINDS
+from paygate_actors.chains import walk_chains
+from paygate_actors.config import Config
+from paygate_actors.nodes import as_shared
 from paygate_actors.proof import Proof, Violation
 from paygate_actors.proof_books import Books, BooksUnreadable, read_books
-from paygate_actors.proving import prove_all, prove_one, unlisted, walk_chain
-from paygate_actors.record import Payment
-from paygate_actors.scrubber import damaged_rows
-from paygate_actors.views import payment_view
-from paygate_engine import chain
+from paygate_actors.proving import prove_all, prove_one, unlisted
+from paygate_actors.scrubber import as_checked, damaged_rows
 from paygate_engine.errors import NotFound
 from paygate_engine.heads import BadHead
 from paygate_engine.stores.base import Store
-from paygate_engine.stores.sqlite import SqliteStore
-from paygate_http.commands_audit import published_ends
+from paygate_http.commands_audit import ends_of, of_chain, read_config
 from paygate_http.configure import ConfigInvalid
 from paygate_http.flags import ProveFlags
 from paygate_http.process import Exit, Refused
+from paygate_http.proof_tables import show_proof
+from paygate_http.stores import opened_to_read
 
 # Books are held in memory whole: some two million lines, which is more than a day's.
 BOOKS_BYTES_MAX: Final = 512 * 1024 * 1024
 # A terminal is no place for more; a file or a pipe gets all: who restored a backup needs them.
 SHOWN_MAX: Final = 100
-PIPE_WIDTH: Final = 220
 _DAMAGED: Final = "the row is not what was written there"
 
 
@@ -45,13 +41,12 @@ def prove(payment_id: str | None, flags: ProveFlags) -> Exit:
     """
     if (payment_id is None) != flags.all:
         raise ConfigInvalid("name a payment, or give --all")
+    config = read_config(flags.config, flags.settings())
     books = None if flags.books is None else _read_books(flags.books)
     if payment_id is None:
-        return _told(asyncio.run(_all(flags, books)), books)
-    proof = asyncio.run(_one(flags.data, payment_id, books))
-    if proof.payment is not None:
-        _show(proof, proof.payment)
-    return _told(proof.violations, books)
+        return tell(asyncio.run(prove_everything(config, flags.data, books)), books)
+    proof = asyncio.run(_one(config, flags, payment_id, books))
+    return tell(proof.violations, books)
 
 
 def _read_books(path: Path) -> Books:
@@ -65,19 +60,35 @@ def _read_books(path: Path) -> Books:
         raise Refused(f"{path} holds no books as GET /ledger gives them: {error}") from error
 
 
-async def _one(data: Path, payment_id: str, books: Books | None) -> Proof:
-    async with _opened(data) as store:
+async def _one(config: Config, flags: ProveFlags, payment_id: str, books: Books | None) -> Proof:
+    async with opened_to_read(config, flags.data) as store:
         try:
-            return await prove_one(store, payment_id, books)
+            proof = await prove_one(store, payment_id, books)
         except NotFound as error:
             raise Refused(str(error)) from error
+        if proof.payment is not None:
+            show_proof(proof, proof.payment, await _names_of(store))
+        return proof
 
 
-async def _all(flags: ProveFlags, books: Books | None) -> list[Violation]:
+async def _names_of(store: Store) -> dict[int, str]:
+    """What the nodes that have a seat now are called, by epoch."""
+    shared = as_shared(store)
+    rows = [] if shared is None else await shared.nodes()
+    return {row.epoch: f"seat {row.seat} ({row.name})" for row in rows}
+
+
+async def prove_everything(
+    config: Config, folder: Path, books: Books | None = None
+) -> list[Violation]:
+    """Prove all of a database, or of a folder, and say how much that was; what is violated.
+
+    Raises `StoreRefused`, `ConfigInvalid` for unusable keys.
+    """
     found: list[Violation] = []
     counts: dict[str, int] = {}
     events = calls = 0
-    async with _opened(flags.data) as store:
+    async with opened_to_read(config, folder) as store:
         columns = (TextColumn("proving"), BarColumn(), TextColumn("{task.completed:,.0f} events"))
         with Progress(
             *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
@@ -92,12 +103,9 @@ async def _all(flags: ProveFlags, books: Books | None) -> list[Violation]:
                     status = proof.payment.status
                     counts[status] = counts.get(status, 0) + 1
         found += [each async for each in unlisted(store)]
-        found += [
-            Violation(subject=f"{damage.table} {damage.name}", rule="checksum", text=_DAMAGED)
-            async for damage in damaged_rows(store)
-        ]
+        found += [each async for each in _damaged(store)]
         found += [] if books is None else books.left_over()
-        found += await _chain(store, flags)
+        found += await _chains(store, config, folder)
     by_status = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
     sys.stdout.write(
         f"{sum(counts.values()):,} payments ({by_status or 'none'}), {events:,} events,"
@@ -106,30 +114,33 @@ async def _all(flags: ProveFlags, books: Books | None) -> list[Violation]:
     return found
 
 
-async def _chain(store: Store, flags: ProveFlags) -> list[Violation]:
+async def _damaged(store: Store) -> AsyncIterator[Violation]:
+    checked = as_checked(store)
+    if checked is not None:
+        async for damage in damaged_rows(checked):
+            subject = f"{damage.table} {damage.name}"
+            yield Violation(subject=subject, rule="checksum", text=_DAMAGED)
+
+
+async def _chains(store: Store, config: Config, folder: Path) -> list[Violation]:
     try:
-        heads = published_ends(flags.data, flags.config)
+        ends = ends_of(config, folder)
     except BadHead as error:
         return [Violation(subject=HEADS_FILE, rule="audit chain", text=str(error))]
-    found = await walk_chain(store, heads or {})
-    if isinstance(found, chain.Fault):
-        return [Violation(subject=f"row {found.n}", rule="audit chain", text=found.text)]
-    ends = "not compared" if heads is None else f"{len(heads)} published ends agree"
-    sys.stdout.write(f"audit chain: {found.n:,} rows, all sound; {ends}\n")
+    walked = await walk_chains(store, ends or {})
+    if walked.fault is not None:
+        subject = f"{of_chain(walked.chain)}row {walked.fault.n}"
+        return [Violation(subject=subject, rule="audit chain", text=walked.fault.text)]
+    for name, head in walked.heads.items():
+        known = (
+            "not compared" if ends is None else f"{len(ends.get(name, {}))} published ends agree"
+        )
+        sys.stdout.write(f"audit chain: {of_chain(name)}{head.n:,} rows, all sound; {known}\n")
     return []
 
 
-@asynccontextmanager
-async def _opened(data: Path) -> AsyncGenerator[SqliteStore]:
-    store = SqliteStore(data, KINDS, read_only=True)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-def _told(violations: list[Violation], books: Books | None) -> Exit:
+def tell(violations: list[Violation], books: Books | None) -> Exit:
+    """Print each violation, and what was proved, or that it was not."""
     shown = violations[:SHOWN_MAX] if sys.stdout.isatty() else violations
     for each in shown:
         sys.stdout.write(f"VIOLATION {each.subject}: {each.rule}: {each.text}\n")
@@ -148,47 +159,3 @@ def _told(violations: list[Violation], books: Books | None) -> Exit:
         return Exit.FAILED
     sys.stdout.write(f"proved, {how}{hint}")
     return Exit.DRAINED
-
-
-def _show(proof: Proof, payment: Payment) -> None:
-    currency = payment.created.currency
-    calls = Table(title=f"{payment.id}, {payment.status}: {proof.events} events")
-    for name in ("intent", "of", "key", "provider", "answer", "at the provider"):
-        calls.add_column(name, overflow="fold")
-    for name in ("asked", "confirmed"):
-        calls.add_column(name, justify="right")
-    for call in payment.calls:
-        answer = "in doubt" if call.in_doubt else call.state
-        confirmed = "" if call.confirmed_minor is None else _money(call.confirmed_minor, currency)
-        calls.add_row(
-            call.verb,
-            call.transaction_id,
-            call.key,
-            call.provider,
-            answer,
-            call.provider_txn_id or "",
-            _money(call.amount_minor, currency),
-            confirmed,
-        )
-    # Into a pipe nothing is folded: half a key is of no use to anybody.
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    console.print(calls)
-    view = payment_view(payment)
-    sums = Table(title="sums")
-    sums.add_column("what")
-    sums.add_column("how much", justify="right")
-    for name, minor in {
-        "asked for": view.amount_minor,
-        "authorized": view.amount_authorized_minor,
-        "captured": view.amount_captured_minor,
-        "released": view.amount_released_minor,
-        "refunded": view.amount_refunded_minor,
-        "returned": view.amount_returned_minor,
-        "disputed": view.amount_disputed_minor,
-    }.items():
-        sums.add_row(name, _money(minor, currency))
-    console.print(sums)
-
-
-def _money(minor: int, currency: str) -> str:
-    return str(Money(minor, currency))

@@ -12,7 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from paygate_actors.simulation.faults import FAULTS, HOURS, Fault, Options, options_of
+from paygate_actors.simulation.faults import (
+    FAULTS,
+    HOURS,
+    NODE_FAULTS,
+    NODES_MAX,
+    Fault,
+    Options,
+    options_of,
+)
 from paygate_actors.simulation.result import Result
 from paygate_actors.simulation.sweep import Totals, live, sweep
 from paygate_http.configure import ConfigInvalid
@@ -25,6 +33,7 @@ from paygate_http.simulated_players import SandboxPlayers
 # A run of more seeds than this is somebody's slip: it would take weeks.
 SEEDS_MAX: Final = 10_000_000
 JOBS_MAX: Final = 256
+EVERY_FAULT: Final = (*FAULTS, *NODE_FAULTS)
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -121,6 +130,8 @@ def _worlds(flags: SimulateFlags) -> list[Options]:
             wrong.append("give either --seed or --seeds")
     if flags.hours <= 0:
         wrong.append("--hours: must be positive")
+    if flags.nodes is not None and not 1 <= flags.nodes <= NODES_MAX:
+        wrong.append(f"--nodes: 1 to {NODES_MAX}")
     if not 1 <= flags.jobs <= JOBS_MAX:
         wrong.append(f"--jobs: 1 to {JOBS_MAX}")
     if flags.trace is not None and flags.seed is None:
@@ -131,7 +142,10 @@ def _worlds(flags: SimulateFlags) -> list[Options]:
     adapters = _adapters(flags.adapters, wrong)
     if wrong:
         raise ConfigInvalid(*wrong)
-    return [options_of(seed, faults=faults, hours=flags.hours, adapters=adapters) for seed in seeds]
+    return [
+        options_of(seed, faults=faults, hours=flags.hours, adapters=adapters, nodes=flags.nodes)
+        for seed in seeds
+    ]
 
 
 def _adapters(text: str | None, wrong: list[str]) -> tuple[str, ...]:
@@ -146,11 +160,12 @@ def _faults(text: str | None, wrong: list[str]) -> tuple[Fault, ...] | None:
     if text is None:
         return None
     if text in ("none", "all"):
-        return FAULTS if text == "all" else ()
+        return EVERY_FAULT if text == "all" else ()
     named = text.split(",")
-    unknown = [name for name in named if name not in FAULTS]
+    unknown = [name for name in named if name not in EVERY_FAULT]
     if unknown:
-        wrong.append(f"--faults: nobody knows {', '.join(unknown)}; known: {', '.join(FAULTS)}")
+        known = ", ".join(EVERY_FAULT)
+        wrong.append(f"--faults: nobody knows {', '.join(unknown)}; known: {known}")
     return tuple(cast("Fault", name) for name in named)
 
 
@@ -166,7 +181,8 @@ def _repeat(options: Options, flags: SimulateFlags) -> str:
     extra = "" if flags.faults is None else f" --faults {flags.faults}"
     hours = "" if flags.hours == HOURS else f" --hours {flags.hours}"
     adapters = "" if flags.adapters is None else f" --adapters {flags.adapters}"
-    return f"paygate simulate --seed {options.seed}{extra}{hours}{adapters}"
+    nodes = "" if flags.nodes is None else f" --nodes {flags.nodes}"
+    return f"paygate simulate --seed {options.seed}{extra}{hours}{adapters}{nodes}"
 
 
 def _story(result: Result) -> None:
@@ -202,7 +218,7 @@ def _table(totals: Totals, seconds: float) -> None:
     }
     for what, count in rows.items():
         table.add_row(what, count)
-    for fault in FAULTS:
+    for fault in EVERY_FAULT:
         if totals.faults[fault]:
             table.add_row(f"  {fault.replace('_', ' ')}", f"{totals.faults[fault]:,}")
     console.print(table)

@@ -7,15 +7,19 @@ import ssl
 from aiohttp import web
 
 from paygate_http.configure import ConfigInvalid
+from paygate_http.runner import EdgeRunner
 
 # Connections that the kernel holds while the loop is busy: a second's worth at the rate that one
 # process accepts new ones.
 _BACKLOG = 1_024
 
 
-# Of the time for a drain, what requests in hand may use to finish; in the rest those that did not
-# are cancelled and unwind.
-_FINISH_SHARE = 0.9
+# Of the time for a drain, what clients get to hear that their connections end: a second of ten, in
+# which whoever is not idle comes by.
+_PART_SHARE = 0.1
+# What requests in hand may use to finish after that; in the rest those that did not are cancelled
+# and unwind.
+_FINISH_SHARE = 0.8
 
 
 def shutdown_timeout(drain_s: float) -> float:
@@ -77,6 +81,9 @@ class Doors:
         began_s = loop.time()
         try:
             async with asyncio.timeout(within_s):
+                if isinstance(self._runner, EdgeRunner):
+                    await self._runner.part(within_s * _PART_SHARE)
+                    began_s = loop.time()
                 await self._runner.cleanup()
         except TimeoutError:
             return False

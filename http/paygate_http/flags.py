@@ -198,6 +198,12 @@ class SimulateFlags:
         flag("--faults", "Only these, by comma (or `none`, or `all`); default: a random half."),
     ] = None
     hours: Annotated[float, flag("--hours", "Virtual hours to come to rest in.")] = 72.0
+    nodes: Annotated[
+        int | None,
+        flag(
+            "--nodes", "Nodes over one database, 2 or 3, or 1 over its disk; default: the seed's."
+        ),
+    ] = None
     adapters: Annotated[
         str | None,
         flag("--adapters", "Real adapters that take part, by comma (stripe, paypal, adyen)."),
@@ -214,10 +220,10 @@ class SimulateFlags:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ProveFlags:
+class ProveFlags(DatabaseFlags):
     """What is proved, and out of what."""
 
-    all: Annotated[bool, flag("--all", "Every payment of the folder.")] = False
+    all: Annotated[bool, flag("--all", "Every payment of the folder or database.")] = False
     books: Annotated[
         Path | None,
         flag("--books", "A provider's books, as GET /ledger of the sandbox gives them."),
@@ -234,6 +240,33 @@ class MigrateFlags(DatabaseFlags):
     """Which database is brought up."""
 
     config: Annotated[Path | None, flag("--config", "A TOML file.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CopyFlags:
+    """From which folder to which database."""
+
+    from_: Annotated[Path, flag("--from", "Data folder of a gateway that does not run.")]
+    to: Annotated[
+        str | None,
+        flag(
+            "--to",
+            "URL of an empty PostgreSQL database. Others see a command line: one with a password"
+            " belongs in a file that PAYGATE__DATABASE__URL_FILE names.",
+        ),
+    ] = None
+    config: Annotated[
+        Path | None, flag("--config", "TOML file with the vault's keys; a sandbox has its own.")
+    ] = None
+    no_prove: Annotated[
+        bool, flag("--no-prove", "Leave out the proof of what arrived, which reads all of it.")
+    ] = False
+
+    def settings(self) -> Iterator[Setting]:
+        """Yield what was said, as the layer above all others."""
+        if self.to is not None:
+            yield Setting(path=_KEYS["--database"], value=self.to, origin="--to")
 
 
 @Parameter(name="*")

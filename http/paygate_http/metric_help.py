@@ -41,6 +41,8 @@ HELP: Final[Mapping[str, str]] = {
     "paygate_audit_broken": "1 once a row of the audit chain did not fit the one before.",
     "paygate_node_epoch": "The node's epoch: no other node ever had or gets it.",
     "paygate_node_seat": "The node's seat, which names its audit chain; 0 without one.",
+    "paygate_node_lease_seconds": "Seconds for which the node may act without another beat.",
+    "paygate_node_open_payments": "Open payments that the node owns, by the database.",
     "paygate_node_paused": "1 while the lease may have run out: nothing is sent to providers.",
     "paygate_node_paused_seconds_total": "How long the node was paused.",
     "paygate_node_beats_total": "Beats that prolonged the node's lease.",

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from paygate_actors.config import Config
 from paygate_actors.gateway import Gateway
+from paygate_actors.moved import refuse_left
 from paygate_actors.vault_keys import KeysRefused
 from paygate_actors.webhooks_out import WayOut
 from paygate_engine.stores.folder import prepare_folder
@@ -26,7 +27,9 @@ async def open_gateway(config: Config, *, on_fatal: Callable[[BaseException], No
     not ours), `ConfigInvalid` (unusable keys) and `DriverMissing`.
     """
     store = database_of(config, on_failed=on_fatal)
-    if store is not None:
+    if store is None:
+        refuse_left(Path(config.data_dir))
+    else:
         # Ends of the audit chain lie there, and a sandbox's keys; no lock: several may share it.
         prepare_folder(Path(config.data_dir))
     loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ A drop-in for `web.AppRunner`:
 - Beyond `connections_max` a new connection is told 503 and closed, so that files for the journal
   and for providers are never used up by strangers.
 - A peer that does not take its answer is cut off after `UNREAD_MS`.
+- Before the end each connection is told that the answer on it is the last one (`part`).
 - What is no valid HTTP gets a problem as everything else does, and one line in the debug log.
 """
 
@@ -15,6 +16,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -73,6 +75,22 @@ class EdgeRunner(web.AppRunner):
         super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
         self._limit = limit
 
+    async def part(self, within_s: float) -> None:
+        """Take no new connection, and end each behind its next answer; at most for `within_s`.
+
+        A connection that is closed as a request comes loses that request, and its client cannot
+        tell whether it was read. So those that are idle are held open until they are used again.
+        """
+        for site in self.sites:
+            await site.stop()
+        server = self.server
+        assert server is None or isinstance(server, _EdgeServer)
+        if server is not None and server.count:
+            server.parting = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await server.empty.wait()
+
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
         # The same handler and requests, behind our own protocol.
@@ -102,6 +120,8 @@ class _EdgeServer(web.Server):
         self.request_ids = request_ids
         self.limit = limit
         self.count = 0
+        self.parting = False
+        self.empty = asyncio.Event()  # set when the last connection is gone, while parting
 
     def __call__(self) -> "EdgeProtocol":
         return EdgeProtocol(self, loop=asyncio.get_running_loop(), **self._options)
@@ -131,7 +151,17 @@ class EdgeProtocol(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the connection's place free."""
         self._server.count -= 1
+        if self._server.parting and not self._server.count:
+            self._server.empty.set()
         super().connection_lost(exc)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; while parting it says that it is the last one on its connection."""
+        if self._server.parting:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,

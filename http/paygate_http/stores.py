@@ -69,7 +69,7 @@ async def migrate_database(config: Config) -> list[Migration]:
             "database.url: name the database with --database URL; a data folder's own file is"
             " brought up when a server starts"
         )
-    _check_driver()
+    check_driver()
     return await migrate(url, KINDS)
 
 
@@ -80,7 +80,7 @@ def _postgres(
     on_failed: Callable[[StoreFailed], None] | None,
     read_only: bool,
 ) -> SharedStore:
-    _check_driver()
+    check_driver()
     return PostgresStore(
         url,
         KINDS,
@@ -93,7 +93,8 @@ def _postgres(
     )
 
 
-def _check_driver() -> None:
+def check_driver() -> None:
+    """Raise `DriverMissing` where no database can be spoken with."""
     # An extra: who runs one node on SQLite needs none.
     if find_spec(_DRIVER) is None:
         raise DriverMissing(

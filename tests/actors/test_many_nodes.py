@@ -8,8 +8,11 @@ import pytest
 from bank_rig import AMOUNT, MERCHANT, Bank
 from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
 
+from paygate_actors.fleet import COUNT_EVERY_S
+from paygate_actors.inbox import SWEEP_S
 from paygate_actors.messages import CapturePayment, PaymentReply, Refusal, TransactionReply
 from paygate_actors.outcomes import Approved
+from paygate_actors.providers.base import ProviderEvent
 from paygate_engine.errors import Fenced
 from paygate_engine.stores.shared import BEAT_S, LEASE_S
 
@@ -224,6 +227,22 @@ async def test_a_node_that_leaves_in_order_hands_over_at_once(many: ManyNodes):
     assert b.gauge("paygate_node_adopted_total") == 1
 
 
+async def test_a_node_says_what_it_owns_and_for_how_long_it_may_act(many: ManyNodes):
+    a, b = await pair(many)
+    many.bank.says["charge"] = None
+    for _ in range(3):
+        await a.pay()
+    await many.pass_time(COUNT_EVERY_S + 1)
+
+    assert a.gauge("paygate_node_open_payments") == 3
+    assert b.gauge("paygate_node_open_payments") == 0
+    assert LEASE_S / 2 < a.gauge("paygate_node_lease_seconds") < LEASE_S
+    a.store.unplug()
+    await many.pass_time(LEASE_S)
+    assert a.gauge("paygate_node_lease_seconds") == 0
+    assert a.gauge("paygate_node_paused") == 1
+
+
 async def test_a_new_node_is_not_taken_for_dead_before_the_next_beat(many: ManyNodes):
     a = await many.start("a")
     many.bank.says["charge"] = None
@@ -234,3 +253,41 @@ async def test_a_new_node_is_not_taken_for_dead_before_the_next_beat(many: ManyN
     await a.refund(payment_id)
 
     assert "call_in_doubt" not in await a.events(payment_id)
+
+
+# ------------------------------------------------------------------ a database that is away
+
+
+async def test_what_a_node_cannot_bring_when_another_one_dies_it_brings_later(many: ManyNodes):
+    a = await many.start("a")
+    a.store.unplug()
+
+    await a.gateway.webhooks.node_gone()
+
+    assert a.gateway.system.stats.tasks_failed == 0
+
+
+async def test_an_event_that_finds_no_database_waits_for_the_sweep(many: ManyNodes):
+    a = await many.start("a")
+    event = ProviderEvent(
+        event_id="e", event_type="payment.succeeded", provider_txn_id="ch", at_us=5
+    )
+    await a.gateway.inbox.take("bank", (event,))
+    await many.until(lambda: a.gateway.inbox.parked == 1)
+
+    a.store.unplug()
+    a.gateway.inbox.appeared("bank", "ch")
+    await many.pass_time(1)
+
+    assert a.gateway.system.stats.tasks_failed == 0
+    assert a.fatal == []
+
+
+async def test_a_node_whose_epoch_is_over_ends_without_a_task_that_fails(many: ManyNodes):
+    a = await many.start("a")
+
+    await a.store.leave()
+    await many.pass_time(3 * SWEEP_S)
+
+    assert isinstance(a.fatal[0], Fenced)
+    assert a.gateway.system.stats.tasks_failed == 0

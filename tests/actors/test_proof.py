@@ -3,12 +3,21 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from paygate_actors import events as e
 from paygate_actors.draft import Draft
 from paygate_actors.messages import Failure, MethodView
 from paygate_actors.projection import KINDS, Cause, documents, unit
-from paygate_actors.proof import Proof, Rule, prove, prove_claim, prove_documents
+from paygate_actors.proof import (
+    Proof,
+    Rule,
+    prove,
+    prove_claim,
+    prove_documents,
+    prove_tally,
+    prove_wake,
+)
 from paygate_actors.proof_books import BooksUnreadable, prove_books, read_books
 from paygate_actors.proving import prove_all, prove_one
 from paygate_engine.chain import Chain, Head
@@ -340,6 +349,43 @@ def test_a_claim_that_leads_nowhere_is_named(holder: str | None, is_there: bool,
     prove_claim(proof, claim, holder_is_there=is_there)
 
     assert rules(proof) == ["claim"] * broken
+
+
+def test_an_open_payment_that_nobody_would_wake_is_named():
+    being_charged = proof_of(CREATED, started("txn_1-1"), MOVING)
+    prove_wake(being_charged, is_woken=True)
+    assert rules(being_charged) == []
+
+    prove_wake(being_charged, is_woken=False)
+
+    assert rules(being_charged) == ["wake"]
+    at_rest = proof_of(*CHARGED)
+    prove_wake(at_rest, is_woken=False)
+    assert rules(at_rest) == []
+
+
+@pytest.mark.parametrize(
+    ("tally", "broken"),
+    [((1_000, 400), 0), ((1_000, 401), 1), ((999, 400), 1), ((0, 0), 1), (None, 1)],
+)
+def test_a_sum_of_the_database_that_is_not_the_payments_is_named(
+    tally: tuple[int, int] | None, broken: int
+):
+    proof = proof_of(*CHARGED, *refund(1, 400))
+
+    prove_tally(proof, tally)
+
+    assert rules(proof) == ["sum in the database"] * broken
+
+
+def test_a_proof_says_which_epochs_recorded_what():
+    epochs = (0, 0, 3, 3, 2)
+    events = [replace(row, epoch=n) for row, n in zip(rows(*CHARGED), epochs, strict=True)]
+
+    proof = prove(PAYMENT, events)
+
+    spans = [(span.first_seq, span.last_seq, span.epoch) for span in proof.recorded]
+    assert spans == [(1, 2, 0), (3, 4, 3), (5, 5, 2)]
 
 
 def test_a_charge_that_the_books_hold_twice_is_named():

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 import pytest
 from bank_rig import OPERATOR, BankRig, bank_rig
+from many_nodes_rig import Node, many_nodes
 
 from paygate_actors.projection import PROVIDER
 from paygate_actors.provider_messages import ProviderView, Tuning
@@ -27,7 +28,7 @@ async def shown(rig: BankRig) -> ProviderView:
     return view
 
 
-async def leave_as_before(rig: BankRig, *, is_active: bool, who: str) -> None:
+async def leave_as_before(rig: BankRig | Node, *, is_active: bool, who: str) -> None:
     """Leave switches as gateways kept them that took the file's word once and for all."""
     body = {"is_active": is_active, "accepts_charges": True, "created_at_us": 7}
     what = f"switch active={is_active} charges=True"
@@ -98,3 +99,17 @@ async def test_an_operator_s_word_that_an_older_gateway_kept_holds(tmp_path: Pat
         await restart(rig, active=not said)
 
         assert (first, (await shown(rig)).is_active) == (said, said)
+
+
+async def test_what_an_operator_said_is_looked_for_in_every_node_s_chain(tmp_path: Path):
+    async with many_nodes(tmp_path) as many:
+        heard = await many.start("heard")
+        await leave_as_before(heard, is_active=True, who="operator:ann")
+        (provider,) = many.config.providers
+        off = msgspec.structs.replace(provider, active=False)
+        many.config = msgspec.structs.replace(many.config, providers=(off,))
+
+        other = await many.start("other")
+
+        (view,) = await other.gateway.front.providers()
+        assert view.is_active

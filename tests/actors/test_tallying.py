@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from payment_cases import succeeded
 
 from paygate_actors.record import Payment, Txn
-from paygate_actors.tallying import tally
+from paygate_actors.tallying import tallied, tally
 
 CAPTURED = succeeded().payment
 PRICE = CAPTURED.captured_minor
@@ -105,3 +105,13 @@ def test_what_concerns_a_stray_is_no_business_of_the_payment():
 
 def test_what_moves_no_sum_is_no_tally():
     assert tally(CAPTURED, replace(CAPTURED, updated_at_us=9)) is None
+
+
+def test_a_payment_as_a_whole_is_what_its_decisions_added_up_to():
+    theirs = having(CAPTURED, refund(PRICE + 5, origin="provider", status="success"))
+    part = having(CAPTURED, refund(PRICE - 1))
+    failed = having(CAPTURED, refund(PRICE - 1, status="failed"))
+    once_more = having(failed, refund(PRICE))
+
+    for states in ([CAPTURED], [CAPTURED, theirs], [CAPTURED, part, failed, once_more]):
+        assert tallied(states[-1]) == sums(*states)[-1]

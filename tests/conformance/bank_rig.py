@@ -163,7 +163,8 @@ class Bank:
 class MortalStore(MemoryStore):
     """A store that a crash cuts off: what was committed before stays, nothing comes after.
 
-    While it is `full` it has no room, and says so. Items in `spoilt` are read as damaged.
+    While it is `full` it has no room, and says so; while it does not `flow` commits hang. Items in
+    `spoilt` are read as damaged.
     """
 
     dead = False
@@ -172,6 +173,8 @@ class MortalStore(MemoryStore):
     def __init__(self, kinds: Sequence[Kind]) -> None:
         super().__init__(kinds)
         self.spoilt: set[str] = set()
+        self.flow = asyncio.Event()
+        self.flow.set()
 
     async def waiting(self, queue: str, *, after_id: str = "", limit: int = 500) -> list[Item]:
         """Items that wait, the spoilt ones as damaged."""
@@ -185,6 +188,7 @@ class MortalStore(MemoryStore):
         self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
     ) -> list[Conflict | None]:
         """Commit, or fail once the process is dead."""
+        await self.flow.wait()
         if self.dead:
             raise StoreFailed("the process is dead")
         if self.full:

@@ -13,7 +13,7 @@ class CuttingProxy:
     """Passes bytes between clients and a server of loopback; `cut_at` arms it for one cut.
 
     `passed` counts the bytes of each side since the last `count`. While `mute` is set answers are
-    swallowed and no connection is ended.
+    swallowed, while `deaf` is set requests are, and no connection is ended.
     """
 
     def __init__(self, port: int) -> None:
@@ -25,6 +25,7 @@ class CuttingProxy:
         self.passed: dict[Side, int] = {"request": 0, "answer": 0}
         self.cuts = 0
         self.mute = False
+        self.deaf = False
 
     @property
     def port(self) -> int:
@@ -76,7 +77,7 @@ class CuttingProxy:
         self, side: Side, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while chunk := await reader.read(_CHUNK):
-            if self.mute and side == "answer":
+            if (self.mute and side == "answer") or (self.deaf and side == "request"):
                 continue
             if self._cut is not None and self._cut[0] == side:
                 left = self._cut[1] - self.passed[side]

@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -58,9 +58,14 @@ def cents(amount: Decimal | int) -> int:
     return int(minor)
 
 
-def signed(message_id: str, raw: bytes, *, secret: str = SECRET) -> dict[str, str]:
-    """The headers of a webhook by the Standard Webhooks specification, signed now."""
-    now = datetime.now(UTC)  # noqa: TID251  # on the wall clock, as providers do
+def signed(
+    message_id: str, raw: bytes, *, secret: str = SECRET, moved: timedelta = timedelta()
+) -> dict[str, str]:
+    """The headers of a webhook by the Standard Webhooks specification, signed now.
+
+    Or as if it had been signed that much later.
+    """
+    now = datetime.now(UTC) + moved  # noqa: TID251  # on the wall clock, as providers do
     signature = Webhook(secret).sign(message_id, now, raw.decode())
     return {
         "webhook-id": message_id,

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
+from paygate_actors.chains import rows_count, walk_chains
 from paygate_actors.damage import fold
 from paygate_actors.projection import KINDS, PAYMENT, TRANSACTION, read_payment, read_transaction
-from paygate_actors.proving import pages, prove_all, unlisted, walk_chain
+from paygate_actors.proving import pages, prove_all, unlisted
 from paygate_actors.vault_keys import KEYS_FILE
 from paygate_actors.views import payment_view, transaction_view
-from paygate_engine import chain
 from paygate_engine.stores.base import PAGE_MAX, Query, Store
 from paygate_engine.stores.sqlite import SqliteStore
 
@@ -83,7 +83,7 @@ async def read_by_today(store: Store, *, version: str, clock_us: int) -> Expecte
         payments=dict(sorted(payments.items())),
         transactions=dict(sorted(transactions.items())),
         events=await store.event_count(),
-        audit_rows=(await store.audit_head())[0],
+        audit_rows=await rows_count(store),
     )
 
 
@@ -104,8 +104,8 @@ async def violations(store: Store) -> list[str]:
     """What `paygate prove --all` finds wrong, as sentences."""
     found = [each async for proof in prove_all(store, None) for each in proof.violations]
     found += [each async for each in unlisted(store)]
-    walked = await walk_chain(store, {})
-    faults = [walked.text] if isinstance(walked, chain.Fault) else []
+    walked = await walk_chains(store, {})
+    faults = [] if walked.fault is None else [walked.fault.text]
     return [f"{each.subject}: {each.rule}: {each.text}" for each in found] + faults
 
 

@@ -12,12 +12,12 @@ from one which was never made.
 import asyncio
 import random
 from collections import Counter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 from gateway_words import payment
 from msgspec import Struct
-from process_rig import Answer, GatewayClient
+from process_rig import Answer
 
 # Concurrent callers: enough that a group of the journal holds several, few enough for two cores.
 CALLERS: Final = 8
@@ -41,6 +41,22 @@ class Sent(Struct, kw_only=True):
     acked: str | None = None
 
 
+class Called(Protocol):
+    """Who is called: a gateway, or several of them by turns."""
+
+    async def pay(
+        self, key: str | None, *, body: dict[str, Any] | None = None, wait_s: int = 0
+    ) -> Answer:
+        """Send a payment."""
+        ...
+
+    async def api(
+        self, method: str, path: str, body: object = None, *, key: str | None = None
+    ) -> Answer:
+        """Send a request."""
+        ...
+
+
 class Load:
     """Callers that pay, capture, refund and reverse. `name` begins each of their keys."""
 
@@ -56,11 +72,11 @@ class Load:
         """The ids of all payments that were acknowledged."""
         return {sent.acked for sent in self.payments.values() if sent.acked is not None}
 
-    async def run(self, gateway: GatewayClient, *, turns: int | None = None) -> None:
+    async def run(self, gateway: Called, *, turns: int | None = None) -> None:
         """Call until the gateway is gone, or each caller had that many turns."""
         await asyncio.gather(*(self._caller(gateway, turns) for _ in range(CALLERS)))
 
-    async def _caller(self, gateway: GatewayClient, turns: int | None) -> None:
+    async def _caller(self, gateway: Called, turns: int | None) -> None:
         turn = 0
         while turn != turns:
             turn += 1
@@ -70,7 +86,7 @@ class Load:
             except GONE:
                 return
 
-    async def _pay(self, gateway: GatewayClient) -> None:
+    async def _pay(self, gateway: Called) -> None:
         rng = self._rng
         key = f"{self._name}pay-{len(self.payments)}"
         body = payment(
@@ -82,7 +98,7 @@ class Load:
         self.payments[key] = sent = Sent(path="/api/payments/process", body=body)
         self._note(sent, await gateway.pay(key, body=body, wait_s=rng.choice((0, 0, 1))))
 
-    async def _operate(self, gateway: GatewayClient) -> None:
+    async def _operate(self, gateway: Called) -> None:
         rng = self._rng
         known = [sent.acked for sent in self.payments.values() if sent.acked is not None]
         if not known:
@@ -107,13 +123,18 @@ class Load:
         assert answer.status in (409, 422, 503), answer
         self.refused[answer.body["code"]] += 1
 
-    async def send_again(self, gateway: GatewayClient) -> list[str]:
+    async def send_again(self, gateway: Called) -> list[str]:
         """Repeat every request under its key; what is not as it was acknowledged."""
         wrong: list[str] = []
-        for key, sent in (*self.payments.items(), *self.operations.items()):
-            answer = await gateway.api("POST", sent.path, sent.body, key=key)
-            if sent.acked is None:
-                self._note(sent, answer)
-            elif answer.status != 201 or answer.body["id"] != sent.acked or not answer.replayed:
-                wrong.append(f"{key} was {sent.acked}, now {answer}")
+        waiting = iter((*self.payments.items(), *self.operations.items()))
+
+        async def repeat() -> None:
+            for key, sent in waiting:
+                answer = await gateway.api("POST", sent.path, sent.body, key=key)
+                if sent.acked is None:
+                    self._note(sent, answer)
+                elif answer.status != 201 or answer.body["id"] != sent.acked or not answer.replayed:
+                    wrong.append(f"{key} was {sent.acked}, now {answer}")
+
+        await asyncio.gather(*(repeat() for _ in range(CALLERS)))
         return wrong

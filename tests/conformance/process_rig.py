@@ -147,6 +147,21 @@ class Process:
         return self.log.read_text(errors="replace")[-4_000:]
 
 
+async def command(*arguments: object) -> tuple[int, str]:
+    """Run `paygate` as a process of its own; its exit code, and everything that it said."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "paygate_http",
+        *(str(argument) for argument in arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await child.communicate()
+    assert child.returncode is not None
+    return child.returncode, said.decode()
+
+
 class Talker:
     """A client of one process; every connection of its own is closed with it."""
 

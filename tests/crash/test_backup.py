@@ -18,7 +18,7 @@ import pytest
 from gateway_words import payment, seed_of
 from ledger_match import disagreements
 from load_rig import GONE, Load
-from process_rig import GatewayClient, ProcessRig, Settled, process_rig
+from process_rig import GatewayClient, ProcessRig, Settled, command, process_rig
 
 from paygate_engine.stores.sqlite import DATABASE_NAME
 
@@ -42,21 +42,6 @@ WAIT_S_MAX: Final = 2.0
 ROUNDS: Final = 6
 ROUND_S: Final = 1.5
 PAYERS: Final = 4
-
-
-async def command(*arguments: object) -> tuple[int, str]:
-    """Run `paygate` as a process of its own; its exit code, and everything that it said."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "paygate_http",
-        *(str(argument) for argument in arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await child.communicate()
-    assert child.returncode is not None
-    return child.returncode, said.decode()
 
 
 def owners(data: Path) -> dict[str, str]:

@@ -121,7 +121,7 @@ def next_version(folder: Path) -> tuple[str, ...]:
     """What runs commands of the version after this one."""
     shutil.copytree(sqlite_schema.MIGRATIONS, folder)
     (folder / f"{VERSION + 1:04}_next.sql").write_text(NEXT)
-    return (sys.executable, str(Path(__file__).parent / "next_version.py"), str(folder))
+    return (sys.executable, str(Path(__file__).parent / "next_version.py"), "sqlite", str(folder))
 
 
 async def schema_found(folder: Path) -> int:

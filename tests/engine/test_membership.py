@@ -318,6 +318,30 @@ def test_after_an_outage_nobody_is_buried():
     run(main)
 
 
+def test_a_stall_that_one_beat_outlived_buries_nobody():
+    """A standby stands still: one node's beat had arrived, another's waits, none is answered."""
+
+    async def main(world: World) -> None:
+        store = SlowStore(world.cluster)
+        ann, bob = await world.node("ann", store=store), await world.node("bob")
+        await asyncio.sleep(30)
+        beats = ann.membership.beats
+        await world.until(lambda: ann.membership.beats > beats)
+        store.answer_s = LEASE_S - 0.5
+        bob.store.unplug()
+        await world.until(lambda: ann.membership.beats > beats + 1)
+
+        store.answer_s = 0.0
+        bob.store.plug_in()
+        await asyncio.sleep(60)
+
+        assert bob.told == ["paused", "resumed"]
+        assert ann.membership.buried == 0
+        assert ann.membership.lives(bob.epoch)
+
+    run(main)
+
+
 # The end
 
 

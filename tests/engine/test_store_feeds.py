@@ -26,8 +26,8 @@ from paygate_engine.stores.base import (
 )
 from paygate_engine.stores.memory import MemoryStore
 from paygate_engine.stores.postgres import PostgresStore
+from paygate_engine.stores.row_check import Damage, Place
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
-from paygate_engine.stores.sqlite_check import Damage, Place
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.slow)])

@@ -15,6 +15,7 @@ from paygate_engine.stores.base import Claim, Document, Event, Item, Post, Query
 from paygate_engine.stores.postgres import PostgresStore
 from paygate_engine.stores.postgres_read import page_statement
 from paygate_engine.stores.postgres_words import PAYLOAD_BYTES_MAX, payloads
+from paygate_engine.stores.row_check import Place
 
 pytestmark = pytest.mark.slow
 
@@ -239,3 +240,58 @@ async def test_many_groups_of_two_nodes_leave_no_transaction_open(emptied: str) 
 
         states = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
         assert await value(emptied, states) == 0
+
+
+# Looking through it
+
+
+async def test_a_walk_over_all_rows_names_those_that_were_changed(
+    store: PostgresStore, emptied: str
+) -> None:
+    odd = "a\0b"  # kept under another name, and so in another place
+    await put(
+        store,
+        Unit(
+            events=(event("a", 1), event("aa", 1), event(odd, 1)),
+            claims=(Claim(name="n", stream="a", body=b""),),
+            posts=(Post(feed="f", at_us=1, body=b"1"),),
+        ),
+    )
+    assert await damaged(store) == []
+
+    await execute(emptied, "UPDATE paygate.events SET kind = 'paid' WHERE stream = 'aa'")
+    await execute(emptied, "UPDATE paygate.posts SET n = 3")
+
+    assert await damaged(store) == ["events aa 1", "posts f 3"]
+
+
+async def damaged(store: PostgresStore) -> list[str]:
+    """The names of all damaged rows, looked for two rows at a time."""
+    names: list[str] = []
+    place: Place | None = Place()
+    while place is not None:
+        looked = await store.check_rows(place, limit=2)
+        names += [f"{each.table} {each.name}" for each in looked.damage]
+        place = looked.following
+    return names
+
+
+async def test_a_chain_is_there_though_no_seat_has_its_name(
+    store: PostgresStore, emptied: str
+) -> None:
+    """What was moved over from a folder, or whose seat somebody took away."""
+    await put(store, Unit(audit=(entry("a"),)))
+    copied = "INSERT INTO paygate.audit SELECT $1, n, at_us, who, what, stream, why, first_seq,"
+    copied += " events, digest, hash FROM paygate.audit WHERE chain = '1'"
+    for name in ("", "7"):
+        await execute(emptied, copied, name)
+
+    looking = PostgresStore(emptied, KINDS, read_only=True)
+    await looking.open()
+
+    assert await looking.chains() == ["", "1", "7"]
+    assert [len(await looking.audit_rows(chain=name)) for name in ("", "1", "8")] == [1, 1, 0]
+    # Who has not joined has no chain; that without a name is none's own.
+    assert await looking.audit_rows() == []
+    assert await looking.audit_head() == (0, bytes(32))
+    await looking.close()

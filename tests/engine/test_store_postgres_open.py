@@ -11,7 +11,7 @@ import pytest
 from postgres_rig import PostgresServer, execute, free_port, value
 from store_suite import KINDS, event, put
 
-from paygate_engine.errors import StoreFailed, StoreRefused
+from paygate_engine.errors import Fenced, StoreFailed, StoreRefused
 from paygate_engine.stores import postgres_schema
 from paygate_engine.stores.base import Kind, Unit
 from paygate_engine.stores.migrations import Applied, Migration, pending, read_migrations
@@ -236,3 +236,68 @@ async def test_kinds_whose_facets_changed_are_refused_and_new_kinds_are_taken(
 
     with pytest.raises(StoreFailed, match="not open"):
         await more.read_stream("a")
+
+
+# What takes away
+
+
+def next_version(folder: Path, text: str) -> Path:
+    """The migrations of a version after this one."""
+    for path in MIGRATIONS.glob("*.sql"):
+        shutil.copy(path, folder)
+    (folder / f"{len(read_migrations(MIGRATIONS)) + 1:04}_later.sql").write_text(text)
+    return folder
+
+
+@pytest.mark.slow
+async def test_what_takes_away_is_refused_while_a_node_lives(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = PostgresStore(database, KINDS)
+    await older.open()
+    await older.join("older")
+    later = next_version(tmp_path, "-- contract\nALTER TABLE paygate.links DROP COLUMN id;\n")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres_schema, "MIGRATIONS", later)
+        said = await refusal(database)
+
+    assert "stop them all first: seat 1 (older)" in said
+    assert await put(older, Unit(events=(event("a", 1),))) == [None]
+    await older.close()
+
+
+@pytest.mark.slow
+async def test_what_takes_away_ends_the_epoch_of_who_is_frozen(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = PostgresStore(database, KINDS)
+    await frozen.open()
+    await frozen.join("frozen")
+    await execute(database, "UPDATE paygate.nodes SET lease_until_us = 0")
+    later = next_version(tmp_path, "-- contract\nALTER TABLE paygate.nodes DROP COLUMN name;\n")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres_schema, "MIGRATIONS", later)
+        assert await opens(database)
+
+    with pytest.raises(Fenced):
+        await put(frozen, Unit(events=(event("a", 1),)))
+    await frozen.close()
+
+
+@pytest.mark.slow
+async def test_what_only_adds_is_added_beside_a_node_that_lives(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = PostgresStore(database, KINDS)
+    await older.open()
+    await older.join("older")
+    later = next_version(tmp_path, "-- expand\nALTER TABLE paygate.links ADD COLUMN later text;\n")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres_schema, "MIGRATIONS", later)
+        assert await opens(database)
+
+    assert await put(older, Unit(events=(event("a", 1),))) == [None]
+    await older.close()

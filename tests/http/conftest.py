@@ -401,6 +401,7 @@ class Gateway:
     def __init__(self, front: FakeFront, clock: ManualClock, runner: EdgeRunner) -> None:
         self.front = front
         self.clock = clock
+        self.runner = runner
         self.host, self.port = runner.addresses[0]
         self.url = f"http://{self.host}:{self.port}"
         self.client = ClientSession(self.url)

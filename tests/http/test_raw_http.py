@@ -151,7 +151,7 @@ async def test_beyond_the_cap_a_connection_is_told_503_and_closed(start: Any) ->
     gateway = await start(limit=1)
     held_reader, held = await asyncio.open_connection(gateway.host, gateway.port)
     held.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    await held_reader.readuntil(b"}")
+    await held_reader.readuntil(b"}\n")
 
     status, problem, answer = await talk(gateway, b"")
     held.close()
@@ -175,3 +175,44 @@ def test_the_cap_leaves_files_for_everything_else() -> None:
 
     assert 0 < limit < files or files == resource.RLIM_INFINITY
     assert limit <= runner.CONNECTIONS_MAX
+
+
+async def test_before_the_end_a_connection_is_told_that_the_next_answer_is_its_last(gateway: Any):
+    """A connection that is closed under a request loses it, and nobody knows what became of it."""
+    healthz = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    writer.write(healthz)
+    before = await reader.readuntil(b"}\n")
+
+    parting = asyncio.create_task(gateway.runner.part(SOON_S))
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(gateway.host, gateway.port)
+    writer.write(healthz)
+    async with asyncio.timeout(SOON_S / 2):
+        after = await reader.read()
+        await parting
+
+    await closed(writer)
+    assert before.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" not in before.lower()
+    assert after.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in after.lower()
+
+
+async def test_the_end_does_not_wait_for_connections_that_are_idle(gateway: Any):
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"}\n")
+
+    async with asyncio.timeout(SOON_S):
+        await gateway.runner.part(0.05)
+        await gateway.runner.cleanup()
+
+    assert await reader.read() == b""
+    await closed(writer)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    await writer.wait_closed()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from paygate_actors.config import Config, Database
+from paygate_actors.config import Config, Database, Sandbox
+from paygate_actors.moved import MOVED_FILE, Move, forget_move, moved_to, note_move
 from paygate_actors.projection import KINDS
 from paygate_engine.errors import StoreRefused
 from paygate_engine.stores.postgres import PostgresStore
@@ -13,6 +14,7 @@ from paygate_engine.stores.sqlite import SqliteStore
 from paygate_http import stores
 from paygate_http.__main__ import main
 from paygate_http.doctor_database import node_rows, node_troubles
+from paygate_http.opening import open_gateway
 from paygate_http.stores import database_of, opened_to_read
 
 URL = "postgresql://paygate:correct-horse@127.0.0.1:1/books"
@@ -113,3 +115,41 @@ def test_a_person_is_called_for_what_nobody_took_over(gone: NodeRow, calls: bool
 
     assert bool(found) == calls
     assert all(each.startswith("Seat 2 (host:2) has been gone for 62 s") for each in found)
+
+
+async def test_a_folder_that_has_moved_is_not_opened_by_any_command_that_writes(tmp_path: Path):
+    config = Config(data_dir=str(tmp_path), sandbox=Sandbox(enabled=True))
+    note_move(tmp_path, Move(to="postgresql://host/books", at_us=1, version="0"))
+
+    with pytest.raises(StoreRefused, match="have moved to postgresql://host/books"):
+        await opens(config)
+
+    forget_move(tmp_path)
+    assert await opens(config)
+
+
+async def opens(config: Config) -> bool:
+    gateway = await open_gateway(config, on_fatal=lambda error: None)
+    await gateway.stop()
+    return True
+
+
+async def test_a_note_of_a_move_that_is_damaged_still_says_that_it_moved(tmp_path: Path):
+    (tmp_path / MOVED_FILE).write_bytes(b"\0")
+
+    assert moved_to(tmp_path) == "a database"
+
+
+def test_a_copy_needs_a_folder_and_a_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("PAYGATE__DATABASE__URL", raising=False)
+
+    without_database = main(["copy", "--from", str(tmp_path)])
+    without_folder = main(["copy", "--from", str(tmp_path), "--to", URL])
+
+    said = capsys.readouterr().err
+    assert (without_database, without_folder) == (2, 1)
+    assert "name the database to fill with --to URL" in said
+    assert "holds no journal.db" in said
+    assert list(tmp_path.iterdir()) == [], "nothing is made of it"

@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 
 from bank_rig import MERCHANT, BankRig, bank_rig, done
+from many_nodes_rig import wanted
 from structlog.testing import capture_logs
 
 from paygate_actors.config import Fraud
-from paygate_actors.messages import FraudCheck
+from paygate_actors.guarding import OUTCOME_UNKNOWN
+from paygate_actors.messages import FraudCheck, PaymentReply, RefundPayment
 from paygate_actors.money import Money
 from paygate_actors.providers.base import ProviderEvent
 
@@ -103,3 +105,30 @@ async def test_a_parked_webhook_is_applied_after_a_restart_when_its_payment_appe
                 await asyncio.sleep(0)
 
         assert (await rig.view(payment_id)).amount_refunded_minor == 100
+
+
+async def test_who_asks_while_a_commit_hangs_hears_within_seconds_that_it_is_not_known(
+    tmp_path: Path,
+):
+    async with bank_rig(tmp_path) as rig:
+        rig.bank.says["charge"] = done
+        front = rig.gateway.front
+        payment_id = await rig.pay()
+        await rig.until_status(payment_id, "success")
+        rig.store.flow.clear()
+        command = RefundPayment(caller=MERCHANT, payment_id=payment_id)
+        asking = [
+            asyncio.create_task(front.process(wanted("key"))),
+            asyncio.create_task(front.refund(command)),
+        ]
+
+        await rig.pass_time(6.0, step_s=0.5)
+        heard = [each.result() for each in asking if each.done()]
+        again = asyncio.create_task(front.process(wanted("key")))
+        rig.store.flow.set()
+
+        assert heard == [OUTCOME_UNKNOWN, OUTCOME_UNKNOWN]
+        found = await again
+        assert isinstance(found, PaymentReply)
+        assert found.replayed, "it was done after all, and the key finds it"
+        assert len(rig.bank.of("charge")) == 2

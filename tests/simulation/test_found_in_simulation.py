@@ -10,9 +10,10 @@ from paygate_actors.facts import correct, passed, reported, said
 from paygate_actors.messages import Caller, Failure, MethodView, SetTransactionStatus
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined
-from paygate_actors.projection import Cause, charge_link, unit
+from paygate_actors.projection import INBOX, Cause, charge_link, unit
 from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.record import Payment
+from paygate_engine.stores.base import Done
 
 PAYMENT_ID = "pay_00000000000000000000000001"
 CTX = Context(now_us=1_000_000, routes=("sandbox",))
@@ -271,3 +272,16 @@ def test_a_charge_that_was_settled_before_its_void_is_known_before_it_is_given_b
     assert (again.verb, again.amount_minor) == ("void", 901)
     said(draft, again, Declined(code="already_settled"), CTX)
     assert (draft.payment.calls[-1].verb, draft.payment.calls[-1].amount_minor) == ("refund", 901)
+
+
+def test_a_decision_without_an_event_leaves_the_payments_documents_alone():
+    """Nothing would conflict: what another node has recorded meanwhile would be written over."""
+    draft = Draft(PAYMENT_ID, refunded(), 1_000_000, epoch=1)
+
+    done = Done(queue=INBOX, id="sandbox/evt", at_us=1_000_000)
+    written = unit(
+        draft, seq=9, at_us=1_000_000, cause=Cause(who="test", what="test"), done=(done,), epoch=1
+    )
+
+    assert written.documents == ()
+    assert written.done == (done,)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from paygate_actors.payment import PaymentActor
-from paygate_actors.simulation.faults import FAULTS, Options, options_of
+from paygate_actors.simulation.faults import FAULTS, NODE_FAULTS, Options, options_of
 from paygate_actors.simulation.result import Result
 from paygate_actors.simulation.sweep import Totals, live, sweep
 from paygate_http.__main__ import main
@@ -32,10 +32,13 @@ print(*(live(options_of(seed), doors=EdgeDoors).digest for seed in (1, 20, 243))
 """
 
 
-def corpus() -> list[int]:
-    """The seeds that once broke a promise, one a line, behind them what it was."""
+def corpus() -> list[tuple[int, int]]:
+    """Seeds, and the number of nodes, of worlds that once broke a promise."""
     lines = CORPUS.read_text().splitlines()
-    return [int(line.split()[0]) for line in lines if line and not line.startswith("#")]
+    names = [line.split()[0] for line in lines if line and not line.startswith("#")]
+    return [
+        (int(seed), int(nodes or 1)) for seed, _, nodes in (each.partition("x") for each in names)
+    ]
 
 
 def lived(options: Options, *, story_of: str | None = None) -> Result:
@@ -45,7 +48,9 @@ def lived(options: Options, *, story_of: str | None = None) -> Result:
 
 def kept(options: Options) -> None:
     breach = lived(options).breach
-    assert breach is None, f"paygate simulate --seed {options.seed}: {breach}"
+    assert breach is None, (
+        f"paygate simulate --seed {options.seed} --nodes {options.nodes}: {breach}"
+    )
 
 
 def test_one_seed_is_one_history_and_another_is_another():
@@ -77,10 +82,40 @@ def test_keeping_a_story_changes_no_history():
 
 
 def test_each_seed_has_a_random_half_of_the_faults():
-    worlds = [options_of(seed) for seed in range(200)]
+    worlds = [options_of(seed, nodes=1) for seed in range(200)]
 
     assert all(len(each.faults) == len(FAULTS) // 2 for each in worlds)
     assert {fault for each in worlds for fault in each.faults} == set(FAULTS)
+
+
+def test_a_world_of_several_nodes_has_faults_of_theirs_beside_those_of_its_seed():
+    pairs = [(options_of(seed, nodes=1), options_of(seed, nodes=3)) for seed in range(50)]
+
+    assert all(set(many.faults) - set(one.faults) <= set(NODE_FAULTS) for one, many in pairs)
+    assert all(set(one.faults) <= set(many.faults) for one, many in pairs)
+    assert {fault for _, many in pairs for fault in many.faults} == {*FAULTS, *NODE_FAULTS}
+
+
+def test_the_seed_says_how_many_nodes_there_are():
+    drawn = [options_of(seed).nodes for seed in range(200)]
+
+    assert {1, 2, 3} == set(drawn)
+    assert drawn.count(1) > len(drawn) // 2
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_a_quiet_world_of_several_nodes_pays_and_keeps_every_promise(nodes: int):
+    result = lived(options_of(3, faults=(), nodes=nodes))
+
+    assert result.breach is None
+    assert result.lives == 2 * nodes
+    assert result.payments > 5
+
+
+def test_one_seed_is_one_history_of_several_nodes_too():
+    first, again = lived(options_of(5, nodes=3)), lived(options_of(5, nodes=3))
+
+    assert first == again
 
 
 def test_a_broken_promise_is_told_with_its_seed(
@@ -115,6 +150,7 @@ def test_a_kept_promise_prints_the_hash_of_its_trace(capsys: pytest.CaptureFixtu
         ["--seeds", "one"],
         ["--seed", "1", "--faults", "gremlins"],
         ["--seed", "1", "--hours", "0"],
+        ["--seed", "1", "--nodes", "4"],
         ["--seeds", "1..2", "--trace", "first"],
         ["--seeds", "1..2", "--jobs", "0"],
         ["--seed", "1", "--hashes"],
@@ -132,7 +168,7 @@ def test_a_world_without_an_edge_keeps_its_promises_too():
 
 
 def test_what_is_spoilt_and_forged_is_refused_in_a_world_with_an_edge():
-    result = lived(options_of(18, faults=("request_spoilt", "webhook_forged")))
+    result = lived(options_of(18, faults=("request_spoilt", "webhook_forged"), nodes=1))
 
     assert result.breach is None
     assert set(result.faults) == {"request_spoilt", "webhook_forged"}
@@ -155,9 +191,9 @@ def test_a_history_depends_on_no_order_of_hashing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", corpus())
-def test_a_world_that_once_broke_a_promise_keeps_them_all(seed: int):
-    kept(options_of(seed))
+@pytest.mark.parametrize(("seed", "nodes"), corpus())
+def test_a_world_that_once_broke_a_promise_keeps_them_all(seed: int, nodes: int):
+    kept(options_of(seed, nodes=nodes))
 
 
 @pytest.mark.slow
@@ -185,9 +221,10 @@ def test_fresh_worlds_keep_every_promise(capsys: pytest.CaptureFixture[str]):
     assert totals.payments > 10 * FRESH
     assert totals.promises > totals.payments
     assert faults > 30 * FRESH
-    assert len(totals.faults) > len(FAULTS) * 3 // 4
+    assert len(totals.faults) > (len(FAULTS) + len(NODE_FAULTS)) * 3 // 4
 
 
 @pytest.mark.slow
-def test_every_fault_at_once_is_survived():
-    kept(options_of(1, faults=FAULTS))
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_every_fault_at_once_is_survived(nodes: int):
+    kept(options_of(1, faults=(*FAULTS, *NODE_FAULTS), nodes=nodes))

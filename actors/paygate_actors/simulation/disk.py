@@ -5,10 +5,12 @@ was being written at that moment is on the disk, or is not: the dice say.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from paygate_actors.projection import KINDS
+from paygate_actors.record import Payment
+from paygate_actors.simulation.durable import Die, Standing
 from paygate_actors.simulation.faults import Dice
 from paygate_engine.errors import StoreFailed, StoreFull
 from paygate_engine.simulation import Process, VirtualLoop
@@ -47,6 +49,28 @@ class Disk:
         self._dice = dice
         self._committed = committed
 
+    def handle(self, process: Process, *, name: str, die: Die) -> "DiskHandle":
+        """Let a process open it; there is one at a time, so it needs no name."""
+        del process, name
+        return DiskHandle(self, dice=self._dice, die=die)
+
+    async def furnish(self, unit: Unit) -> None:
+        """Open it, and put in what was there before the first process."""
+        await self.store.open()
+        await self.store.commit([unit], [()])
+
+    def standing(self, process: Process | None) -> Standing | None:
+        """Whoever is alone stands by no epoch."""
+        del process
+
+    def lives(self, epoch: int) -> bool:
+        """Whoever is alone lives by no epoch."""
+        return epoch == 0
+
+    async def check(self, payments: Mapping[str, Payment]) -> None:
+        """Nothing lies beside streams and documents here."""
+        del payments
+
     async def write(
         self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
     ) -> list[Conflict | None]:
@@ -66,11 +90,8 @@ class Disk:
 class DiskHandle:
     """The disk as one process has it open: a `Store`. `die` ends that process."""
 
-    def __init__(
-        self, disk: Disk, process: Process, *, dice: Dice, die: Callable[[str], None]
-    ) -> None:
+    def __init__(self, disk: Disk, *, dice: Dice, die: Die) -> None:
         self._disk = disk
-        self._process = process
         self._dice = dice
         self._die = die
         self._under_way: tuple[Sequence[Unit], Sequence[Sequence[AuditRow]]] | None = None

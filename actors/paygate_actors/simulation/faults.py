@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from paygate_actors.simulation.kinds import KINDS, Kind
 
-Fault = Literal[
+AloneFault = Literal[
     # between the gateway and a provider
     "not_sent",  # no byte of the request left
     "request_lost",  # it left and never arrived
@@ -57,7 +57,21 @@ Fault = Literal[
     "desk_used",  # an operator asks again, marks as not charged, or as seen
     "status_set",  # an operator says how a transaction ended, whatever the provider says
 ]
-FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
+NodeFault = Literal[
+    # between a node and the database
+    "database_cut",  # nothing gets through to it, or nothing back, or neither
+    "database_down",  # no node reaches it
+    "database_slow",
+    "commit_in_doubt",  # the connection breaks: the group is there, or is not, or comes late
+    "words_lost",  # what one node says, another one does not hear
+    # the nodes
+    "node_leaves",  # one stops in good order, and comes back
+    "rolling_restart",  # one after the other does
+]
+Fault = AloneFault | NodeFault
+FAULTS: Final[tuple[Fault, ...]] = get_args(AloneFault)
+NODE_FAULTS: Final[tuple[Fault, ...]] = get_args(NodeFault)
+"""What goes wrong only where there are several nodes."""
 
 # Chances of each fault at each occasion: from a quiet day to a day on which little works.
 _INTENSITIES: Final = (0.02, 0.05, 0.1, 0.2)
@@ -69,6 +83,12 @@ _RECEIVERS: Final = 0.1
 CLIENTS_MIN: Final = 5
 CLIENTS_MAX: Final = 50
 HOURS: Final = 72
+NODES_MAX: Final = 3
+# Most worlds have one node over its own disk; of the others, those of two are read more easily.
+_SEVERAL: Final = 0.3
+_THREE: Final = 0.13
+# What configurations say: the default, and one that is patient with a slow database.
+_LEASES_S: Final = (10.0, 30.0)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -78,6 +98,7 @@ class Options(Struct, frozen=True, kw_only=True):
     `quiet_hours`: how long it must stay there. `kinds`: what kind of provider each account is.
     `adapters`: kinds whose real adapters take part, against accounts that speak their language.
     `receivers`: merchants have webhook endpoints, which are as bad as everything else.
+    `nodes`: one over its own disk, or several over one database, with leases of `lease_s`.
     """
 
     seed: int
@@ -91,6 +112,8 @@ class Options(Struct, frozen=True, kw_only=True):
     kinds: tuple[Kind, Kind]
     adapters: tuple[str, ...] = ()
     receivers: bool = False
+    nodes: int = 1
+    lease_s: float = _LEASES_S[0]
 
 
 def seeded(seed: int, what: str) -> random.Random:
@@ -105,6 +128,7 @@ def options_of(
     hours: float = HOURS,
     kinds: tuple[Kind, Kind] | None = None,
     adapters: tuple[str, ...] = (),
+    nodes: int | None = None,
 ) -> Options:
     """The options of a seed. A random half of the faults can happen, or those that are named."""
     rng = seeded(seed, "options")
@@ -113,19 +137,35 @@ def options_of(
     # The third draw has dice of its own: it came later, and what other dice said stays said.
     draws = (rng, rng, seeded(seed, "clients"))
     clients = min(each.randint(CLIENTS_MIN, CLIENTS_MAX) for each in draws)
+    several = seeded(seed, "nodes")
+    drawn = _nodes(several.random())
+    nodes = nodes or drawn
+    happen: tuple[Fault, ...] = tuple(FAULTS[place] for place in half)
+    if nodes > 1:
+        # With dice of their own, so that a world of one node is what it was before there were more.
+        happen += tuple(several.sample(NODE_FAULTS, (len(NODE_FAULTS) + 1) // 2))
     return Options(
         seed=seed,
-        faults=tuple(FAULTS[place] for place in half) if faults is None else faults,
+        faults=happen if faults is None else faults,
         intensity=rng.choice(_INTENSITIES),
         clients=clients,
         calm_s=rng.choice((30.0, 120.0, 600.0)),
         hours=hours,
-        quiet_hours=rng.choice(_QUIET_HOURS),
+        # Beats make days of several nodes dear, and what lasts for days is no node's business.
+        quiet_hours=min(rng.choice(_QUIET_HOURS), _QUIET_HOURS[-1] if nodes == 1 else 1),
         void_window_s=rng.choice((60, 3_600, 86_400)),
         kinds=kinds or _kinds(seeded(seed, "kinds")),
         adapters=adapters,
         receivers=seeded(seed, "receivers").random() < _RECEIVERS,
+        nodes=nodes,
+        lease_s=several.choice(_LEASES_S),
     )
+
+
+def _nodes(chance: float) -> int:
+    if chance < _THREE:
+        return NODES_MAX
+    return 2 if chance < _SEVERAL else 1
 
 
 def _kinds(rng: random.Random) -> tuple[Kind, Kind]:

@@ -4,8 +4,8 @@ And lets happen to it what happens to processes: death at any step, a freeze, a 
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from paygate_actors.simulation.doors import Heard, Wish
 from paygate_actors.simulation.links import clog
@@ -25,16 +25,66 @@ MISCHIEF_S: Final = 1.0
 ARRIVAL_S: Final = (0.0, 0.02)
 
 
-class Keeper:
-    """One process after another. `violate` hears of promises that a life broke."""
+class Keepers(Protocol):
+    """Who keeps the gateway running, as one process or as several nodes."""
 
-    def __init__(self, surroundings: Surroundings, *, violate: Callable[[Violation], None]) -> None:
+    @property
+    def lives(self) -> Sequence[Server]:
+        """Every process that there was."""
+        ...
+
+    async def run(self) -> None:
+        """Have the gateway run at all times, but for the pauses."""
+        ...
+
+    async def ask(self, wish: Wish) -> Heard:
+        """Ask the gateway. Raises `Killed`."""
+        ...
+
+    async def restart(self) -> None:
+        """Stop everything in good order, and have it started again."""
+        ...
+
+    def check(self) -> None:
+        """Whether everything inside went as it should. Raises `Violation`."""
+        ...
+
+    async def mischief(self) -> None:
+        """Let happen to processes what happens to processes."""
+        ...
+
+    def bury(self) -> None:
+        """Give back what the processes left in the interpreter, when the loop has stopped."""
+        ...
+
+
+class Keeper:
+    """One process after another. `violate` hears of promises that a life broke.
+
+    `node` names it among several. Its clock may be wrong by `clock_s`, from one to the other; when
+    it stays down for long, it does so for `outage_s`.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        violate: Callable[[Violation], None],
+        node: str = "",
+        clock_s: tuple[float, float] = CLOCK_JUMP_S,
+        outage_s: float = LONG_OUTAGE_S,
+    ) -> None:
         self.lives: list[Server] = []
         self._world = surroundings
         self._violate = violate
+        self._node = node
+        self._name = f"node {node}" if node else "the gateway"
+        self._clock_s = clock_s
+        self._outage_s = outage_s
         self._server: Server | None = None
         self._fell = asyncio.Event()
-        self._ready = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set while a process runs and has recovered."""
 
     async def run(self) -> None:
         """Have a process run at all times, but for the pauses."""
@@ -55,14 +105,14 @@ class Keeper:
 
     async def restart(self) -> None:
         """Stop it in good order, and have it started again; it may still be down for a day."""
-        await self._ready.wait()
+        await self.ready.wait()
         server = self._server
         assert server is not None
         server.check()
-        self._ready.clear()
+        self.ready.clear()
         await server.stop()
         self._fell.set()
-        await self._ready.wait()
+        await self.ready.wait()
 
     def check(self) -> None:
         """Whether everything inside went as it should. Raises `Violation`."""
@@ -76,18 +126,28 @@ class Keeper:
             await asyncio.sleep(dice.between(0.0, 2 * MISCHIEF_S))
             if dice.strikes("link_stopped", weight=0.05):
                 await clog(list(world.links.values()), dice=dice, trace=world.trace)
-            server = self._server
-            if server is None or server.process.dead:
-                continue
-            if dice.strikes("crash", weight=0.3):
-                self._kill(server, "killed")
-            elif dice.strikes("freeze", weight=0.3):
-                seconds = dice.between(*FREEZE_S)
-                world.trace.note(f"the gateway is frozen for {seconds:.1f} s")
-                server.process.freeze(seconds)
-            elif dice.strikes("clock_jump", weight=0.2):
-                world.clock.offset_us = round(dice.between(*CLOCK_JUMP_S) * 1_000_000)
-                world.trace.note(f"the clock is off by {world.clock.offset_us / 1e6:.0f} s")
+            self.harm()
+
+    def harm(self) -> None:
+        """Kill it, freeze it, or set its clock wrong, as the dice say."""
+        world, dice, server = self._world, self._world.dice, self._server
+        if server is None or server.process.dead:
+            return
+        if dice.strikes("crash", weight=0.3):
+            self._kill(server, "killed")
+        elif dice.strikes("freeze", weight=0.3):
+            seconds = dice.between(*FREEZE_S)
+            world.trace.note(f"{self._name} is frozen for {seconds:.1f} s")
+            server.process.freeze(seconds)
+        elif dice.strikes("clock_jump", weight=0.2):
+            self.set_clock()
+
+    def set_clock(self) -> None:
+        """Set its clock wrong."""
+        world = self._world
+        world.clock.offset_us = round(world.dice.between(*self._clock_s) * 1_000_000)
+        of = f" of {self._name}" if self._node else ""
+        world.trace.note(f"the clock{of} is off by {world.clock.offset_us / 1e6:.0f} s")
 
     def bury(self) -> None:
         """Give back what the processes left in the interpreter, when the loop has stopped."""
@@ -99,11 +159,11 @@ class Keeper:
         if self._server is not None:
             await self._server.handle.killed()
             long = dice.strikes("long_outage", weight=0.5)
-            await asyncio.sleep(LONG_OUTAGE_S if long else dice.between(*RESTART_S))
-        server = Server(world, len(self.lives), died=self._died)
+            await asyncio.sleep(self._outage_s if long else dice.between(*RESTART_S))
+        server = Server(world, len(self.lives), node=self._node, died=self._died)
         self.lives.append(server)
         self._server = server
-        world.trace.note(f"the gateway starts, life {len(self.lives)}")
+        world.trace.note(f"{self._name} starts, life {len(self.lives)}")
         if len(self.lives) > 1 and dice.strikes("crash_in_recovery", weight=3.0):
             world.loop.call_later(dice.between(0.0, 0.05), self._kill, server, "in its recovery")
         try:
@@ -113,8 +173,8 @@ class Keeper:
         except EngineError as error:
             self._kill(server, f"it could not start: {error!r}")
             return
-        self._ready.set()
-        world.trace.note("the gateway is ready")
+        self.ready.set()
+        world.trace.note(f"{self._name} is ready")
 
     def _died(self, why: str) -> None:
         server = self._server
@@ -130,7 +190,7 @@ class Keeper:
             server.check()
         except Violation as violation:
             self._violate(violation)
-        self._world.trace.note(f"the gateway dies: {why}")
+        self._world.trace.note(f"{self._name} dies: {why}")
         server.process.kill()
-        self._ready.clear()
+        self.ready.clear()
         self._fell.set()

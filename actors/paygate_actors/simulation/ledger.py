@@ -5,14 +5,15 @@ for a provider and of every effect there, so that it can say at once when money 
 durable intent asked for, or moves twice, or moved for a payment that is over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment, read_transaction
-from paygate_actors.record import Payment, Txn
+from paygate_actors.record import Call, Payment, Txn
 from paygate_actors.simulation.accounts import Account
 from paygate_actors.simulation.books import Charge, Operation
+from paygate_actors.simulation.durable import Standing
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.simulation.wishes import NEVER
 from paygate_actors.sums import in_doubt, left_to_refund
@@ -47,6 +48,10 @@ class Ledger:
         self.done: set[str] = set()
         self.outgoing: set[str] = set()
         self.providers: Mapping[str, Account] = {}
+        self.standing: Callable[[], Standing | None] = lambda: None
+        """How the node stands whose code runs just now; None where there is one alone."""
+        self.lives: Callable[[int], bool] = lambda _: True
+        """Whether a node's epoch is not over."""
         self.events = 0
         self.newest = ""
         self._trace = trace
@@ -88,7 +93,15 @@ class Ledger:
         before = self.payments.get(event.stream)
         after = evolve(before, recorded, id=event.stream, at_us=event.at_us, epoch=event.epoch)
         self.payments[event.stream] = after
-        self.events += 1
+        # A node that takes over what another one left says so, and nothing has moved by that.
+        taken = None if before is None else _taken_over(before, recorded)
+        self.events += taken is None or not taken.in_doubt
+        if taken is not None and taken.epoch != event.epoch and self.lives(taken.epoch):
+            raise Violation(
+                "nobody takes up what another node follows",
+                f"{taken.key} of epoch {taken.epoch} by epoch {event.epoch}",
+                subject=event.stream,
+            )
         self.newest = event.stream
         about = event.stream
         words = told(recorded, currency=after.created.currency)
@@ -260,6 +273,7 @@ class Ledger:
         if verb is None and intent.verb not in ("charge", "authorize"):
             raise Violation("a call does what was intended", f"{path} {key}")
         call = self.payments[self._payment_of[key]].call(key)
+        self._check_sender(self.payments[self._payment_of[key]], key)
         if noun == "charges" and (call is None or call.prepared_id != (named or None)):
             raise Violation("what is prepared is durable before it is confirmed", f"{path} {key}")
 
@@ -269,6 +283,7 @@ class Ledger:
         intent = self._intents.get(key)
         if intent is None or intent.provider != provider:
             raise Violation("an intent is durable before its call leaves", f"{provider} {key}")
+        self._check_sender(self.payments[self._payment_of[key]], key)
 
     def effect(self, provider: str, operation: Operation, charge: Charge) -> None:
         """Money moved at a provider."""
@@ -291,6 +306,26 @@ class Ledger:
                 subject=payment.id,
             )
 
+    def _check_sender(self, payment: Payment, key: str) -> None:
+        """It leaves from the node that has it on record, while that is sure of its place.
+
+        What was about to leave when its node was frozen leaves when that goes on.
+        """
+        standing, call = self.standing(), payment.call(key)
+        if standing is None or standing.thawed:
+            return
+        if call is None or call.epoch != standing.epoch:
+            on_record = None if call is None else call.epoch
+            raise Violation(
+                "a call leaves from the node that has it on record",
+                f"{key} of epoch {on_record} from epoch {standing.epoch}",
+                subject=payment.id,
+            )
+        if not standing.certain:
+            raise Violation(
+                "nothing leaves from a node that may have lost its place", key, subject=payment.id
+            )
+
     def _charges(self, payment: Payment) -> list[Charge]:
         prefix = payment.txns[0].id + "-"
         return [
@@ -298,6 +333,13 @@ class Ledger:
             for provider in self.providers.values()
             for charge in provider.books.of_keys(prefix)
         ]
+
+
+def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> Call | None:
+    """The call, as it was, that a node takes up with this event."""
+    if not isinstance(recorded, e.CallInDoubt) or recorded.reason != "restarted":
+        return None
+    return payment.call(recorded.key)
 
 
 def _reserved(txns: Sequence[Txn]) -> int:

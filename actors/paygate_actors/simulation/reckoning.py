@@ -4,7 +4,7 @@ Nothing is open that no person was called for; the providers' books and ours agr
 minor unit; what was promised to anybody is found; every event is where the chain says.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Final
 
 from paygate_actors import events as e
@@ -20,8 +20,9 @@ from paygate_actors.simulation.tracing import Violation
 from paygate_actors.sums import disputed
 from paygate_actors.views import payment_view
 from paygate_engine import chain
-from paygate_engine.stores.base import PAGE_MAX, Item, Query
+from paygate_engine.stores.base import PAGE_MAX, AuditRow, Item, Query
 from paygate_engine.stores.memory import MemoryStore
+from paygate_engine.stores.shared_memory import SharedMemoryStore
 
 Providers = Mapping[str, Account]
 
@@ -39,9 +40,10 @@ _TOLD: Final = frozenset(
 
 async def check_store(store: MemoryStore, ledger: Ledger) -> None:
     """The chain verifies, and every stream folds to its document. Raises `Violation`."""
-    found = await chain.verify(chain.rows_of(store), store.read_stream)
-    if isinstance(found, chain.Fault):
-        raise Violation("the audit chain verifies", found.text)
+    for rows in await _chains(store):
+        found = await chain.verify(rows, store.read_stream)
+        if isinstance(found, chain.Fault):
+            raise Violation("the audit chain verifies", found.text)
     for payment_id, known in ledger.payments.items():
         folded: Payment | None = None
         for event in await store.read_stream(payment_id):
@@ -84,6 +86,20 @@ async def check_webhooks(store: MemoryStore, ledger: Ledger, notices: Mapping[st
     waiting = [item for item in await store.waiting(INBOX) if not _of_no_consequence(item)]
     if waiting:
         raise Violation("every webhook is applied", ", ".join(item.id for item in waiting))
+
+
+async def _chains(store: MemoryStore) -> list[AsyncIterator[AuditRow]]:
+    if not isinstance(store, SharedMemoryStore):
+        return [chain.rows_of(store)]
+    return [_rows(store, name) for name in await store.chains()]
+
+
+async def _rows(store: SharedMemoryStore, name: str) -> AsyncIterator[AuditRow]:
+    n = 0
+    while page := await store.audit_rows(after_n=n, chain=name):
+        for row in page:
+            yield row
+        n = page[-1].n
 
 
 def _of_no_consequence(item: Item) -> bool:

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
-from paygate_actors.config import Config, Fraud, ProviderConfig, Sandbox, Vault
+from paygate_actors.config import Config, Database, Fraud, ProviderConfig, Sandbox, Vault
 from paygate_actors.gateway import Gateway
 from paygate_actors.providers.base import Provider
 from paygate_actors.simulation.accounts import Players
-from paygate_actors.simulation.disk import Disk, DiskHandle
 from paygate_actors.simulation.doors import Door, Doors, Heard, Wish
+from paygate_actors.simulation.durable import Durable
 from paygate_actors.simulation.faults import Dice, Options, seeded
 from paygate_actors.simulation.kinds import adapter_of
 from paygate_actors.simulation.links import Link
@@ -27,6 +27,7 @@ from paygate_actors.simulation.wire import Sent, SimulatedWire
 from paygate_actors.simulation.wishes import LARGE_MINOR
 from paygate_actors.vault import Vault as OpenVault
 from paygate_actors.webhooks_out import WayOut
+from paygate_engine.errors import Fenced
 from paygate_engine.simulation import (
     Killed,
     Process,
@@ -38,6 +39,8 @@ from paygate_engine.simulation import (
 # The sandbox asks every five seconds for ever; a day of that would drown what matters.
 ASK_S_MAX: Final = 300.0
 PROVIDERS: Final = ("sandbox", "sandbox_backup")
+# A day of waiting for somebody who overlooks a payment is a day of beats where there are nodes.
+_REVIEW_HOURS: Final = 1
 _VAULT_KEY: Final = base64.b64encode(bytes(range(32))).decode()
 _HASH_KEY: Final = base64.b64encode(bytes(range(32, 64))).decode()
 
@@ -65,7 +68,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     loop: VirtualLoop
     outside: Context
     clock: SimulatedClock
-    disk: Disk
+    durable: Durable
     dice: Dice
     trace: Trace
     doors: Doors
@@ -77,16 +80,22 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Server:
-    """One life of the gateway's process. `died(why)` is called when it ends by itself."""
+    """One life of the gateway's process. `died(why)` is called when it ends by itself.
 
-    def __init__(self, world: Surroundings, life: int, *, died: Callable[[str], None]) -> None:
+    `node` names it among several.
+    """
+
+    def __init__(
+        self, world: Surroundings, life: int, *, node: str = "", died: Callable[[str], None]
+    ) -> None:
         self.process = Process(world.loop)
         self._world = world
-        self._life = life
+        self._life = f"life {life} of {node}" if node else f"life {life}"
+        self._node = node
         self._died = died
         self._gateway: Gateway | None = None
         self._door: Door | None = None
-        self.handle = DiskHandle(world.disk, self.process, dice=world.dice, die=died)
+        self.handle = world.durable.handle(self.process, name=node, die=died)
 
     async def start(self) -> None:
         """Start and recover. Raises `Killed`."""
@@ -111,6 +120,8 @@ class Server:
         gateway = self._gateway
         if gateway is None or gateway.journal.failed is not None:
             return
+        if isinstance(gateway.system.failure, Fenced):
+            return
         stats = gateway.system.stats
         failed = [kind.__name__ for kind, lives in stats.kinds.items() if lives.failed]
         if failed:
@@ -130,7 +141,7 @@ class Server:
     async def _start(self) -> None:
         world = self._world
         seed = world.options.seed
-        order = seeded(seed, f"order in life {self._life}")
+        order = seeded(seed, f"order in {self._life}")
 
         def system(**known: Any) -> SimulatedSystem:
             return SimulatedSystem(order=order, watch=self._watch, **known)
@@ -139,23 +150,33 @@ class Server:
         self._gateway = gateway = await Gateway.start(
             config,
             loop=world.loop,
-            on_fatal=lambda _: self._died("the journal failed"),
+            on_fatal=self._failed,
             clock=world.clock,
-            rng=seeded(seed, f"ids in life {self._life}"),
+            rng=seeded(seed, f"ids in {self._life}"),
             store=self.handle,
             adapters={each.id: self._adapter(each.id) for each in config.providers},
             system=system,
             threads=False,
             way_out=WayOut(sender=world.receivers),
         )
-        self._door = world.doors.open(gateway.front, config, world.clock)
+        clock = gateway.system.clock if self._node else world.clock
+        self._door = world.doors.open(gateway.front, config, clock)
         await gateway.recover()
 
+    def _failed(self, error: BaseException) -> None:
+        fenced = isinstance(error, Fenced)
+        self._died("its epoch is over" if fenced else "the journal failed")
+
     def _config(self) -> Config:
-        players = self._world.players
-        if players is None:
-            return CONFIG
-        return msgspec.structs.replace(CONFIG, providers=(*players.configs(), *CONFIG.providers))
+        world, config = self._world, CONFIG
+        if self._node:
+            database = Database(node=self._node, lease_s=world.options.lease_s)
+            fraud = msgspec.structs.replace(config.fraud, review_hours=_REVIEW_HOURS)
+            config = msgspec.structs.replace(config, database=database, fraud=fraud)
+        if world.players is None:
+            return config
+        providers = (*world.players.configs(), *config.providers)
+        return msgspec.structs.replace(config, providers=providers)
 
     def _watch(self, key: str, message: object) -> None:
         self._world.trace.delivered(key, type(message).__name__)

@@ -1,6 +1,7 @@
 """What happened, as a hash of everything, and as the story of each payment."""
 
 import hashlib
+import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -71,3 +72,9 @@ class Trace:
             for place, (now_s, about, what) in enumerate(self.lines)
             if mine[place] or (not about and first <= place <= last)
         ]
+
+
+def where(error: BaseException) -> str:
+    """The error, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return repr(error) + "".join(f" < {each.name}:{each.lineno}" for each in reversed(frames))

@@ -6,7 +6,6 @@ whole (`reckoning`).
 """
 
 import asyncio
-import traceback
 from collections.abc import Coroutine, Mapping
 from contextvars import copy_context
 from typing import Any, Final
@@ -15,11 +14,10 @@ from paygate_actors.merchant_events import encode_event
 from paygate_actors.projection import key_document
 from paygate_actors.simulation import reckoning
 from paygate_actors.simulation.accounts import Account, Ground, News, Players
+from paygate_actors.simulation.building import durable_of, keepers_of
 from paygate_actors.simulation.clients import Client
-from paygate_actors.simulation.disk import Disk
 from paygate_actors.simulation.doors import OPERATOR, Doors, FrontDoors, Heard, Wish
 from paygate_actors.simulation.faults import Dice, Options
-from paygate_actors.simulation.keeper import Keeper
 from paygate_actors.simulation.ledger import Ledger
 from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.notices import Notices
@@ -27,10 +25,11 @@ from paygate_actors.simulation.people import People
 from paygate_actors.simulation.provider import SimulatedProvider
 from paygate_actors.simulation.receivers import Receivers, check_told
 from paygate_actors.simulation.result import Result
+from paygate_actors.simulation.second_look import asked
 from paygate_actors.simulation.server import PROVIDERS, Surroundings, vault_of_worlds
-from paygate_actors.simulation.tracing import Trace, Violation
+from paygate_actors.simulation.tracing import Trace, Violation, where
 from paygate_actors.simulation.wishes import Market
-from paygate_engine.simulation import SimulatedClock, Stalled, VirtualLoop
+from paygate_engine.simulation import SimulatedClock, Stalled, VirtualLoop, running
 from paygate_engine.stores.base import Unit
 
 # How often it is looked whether the world has come to rest.
@@ -60,12 +59,22 @@ class World:
         self.trace = Trace(self.loop.time, keep=keep_story)
         self.ledger = Ledger(self.trace)
         self.clock = SimulatedClock(self.loop)
-        self.disk = Disk(self.loop, self.dice, self._watched(self.ledger.committed))
         self.violation: Violation | None = None
         self._doors = doors or FrontDoors()
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._woken = asyncio.Event()
         self._outside = copy_context()
+        self.durable = durable_of(
+            options,
+            loop=self.loop,
+            dice=self.dice,
+            trace=self.trace,
+            outside=self._outside,
+            committed=self._watched(self.ledger.committed),
+            violate=self.violate,
+        )
+        self.ledger.standing = lambda: self.durable.standing(running())
+        self.ledger.lives = self.durable.lives
         self._players = players
         played = () if players is None else players.names
         self._links: dict[str, Link] = {
@@ -87,7 +96,7 @@ class World:
         self.ledger.providers = self.accounts
         self.clients = self._clients()
         self.receivers = self._receivers()
-        self._keeper = Keeper(self._surroundings(), violate=self.violate)
+        self._keeper = keepers_of(self._surroundings(), violate=self.violate)
         self._people = People(self.ledger, ask=self._keeper.ask, dice=self.dice, trace=self.trace)
 
     def run(self, *, story_of: str | None = None) -> Result:
@@ -147,8 +156,7 @@ class World:
             *map(key_document, self._doors.keys(callers)),
             *self.receivers.documents(vault_of_worlds()),
         )
-        await self.disk.store.open()
-        await self.disk.store.commit([Unit(documents=documents)], [()])
+        await self.durable.furnish(Unit(documents=documents))
 
     async def _until(self, work: Coroutine[Any, Any, Any]) -> None:
         """Wait for the work, or for the first violation."""
@@ -188,11 +196,13 @@ class World:
 
     async def _restart_in_order(self) -> None:
         """Stop and start once more: what was at rest stays at rest."""
-        events, told = self.ledger.events, self._told()
+        events = self.ledger.events
+        told = sum(each.made for each in self.news.values())
         await self._keeper.restart()
         await asyncio.sleep(LOOK_S)
         self._keeper.check()
-        if self.ledger.events != events and self._told() == told:
+        news = sum(each.made for each in self.news.values()) - told
+        if self.ledger.events != events and not news:
             raise Violation(
                 "what rests stays at rest", "a restart moved it", subject=self.ledger.newest
             )
@@ -212,16 +222,14 @@ class World:
                     "what rests stays at rest", "it moved hours later", subject=payment.id
                 )
 
-    def _told(self) -> int:
-        return sum(each.made for each in self.news.values())
-
     async def _reckon(self) -> int:
-        store, ledger = self.disk.store, self.ledger
-        promises = [promise for client in self.clients for promise in client.promises]
+        store, ledger = self.durable.store, self.ledger
         await reckoning.check_store(store, ledger)
+        promises = [each for client in self.clients for each in client.promises]
         count = await reckoning.check_promises(store, ledger, promises)
         await reckoning.check_webhooks(store, ledger, self.news)
         await check_told(store, ledger.payments, self.receivers, encode_event)
+        await self.durable.check(ledger.payments)
         for payment in ledger.payments.values():
             reckoning.check_rest(payment, self.accounts)
             reckoning.check_books(payment, self.accounts)
@@ -248,14 +256,14 @@ class World:
         if isinstance(error, Violation):
             self.violate(error)
         elif error is not None:
-            self.violate(Violation("the world goes on", _where(error)))
+            self.violate(Violation("the world goes on", where(error)))
 
     def _unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, Violation):
             self.violate(error)
         elif error is not None:
-            self.violate(Violation("nothing fails unseen", _where(error)))
+            self.violate(Violation("nothing fails unseen", where(error)))
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -263,7 +271,7 @@ class World:
             loop=self.loop,
             outside=self._outside,
             clock=self.clock,
-            disk=self.disk,
+            durable=self.durable,
             dice=self.dice,
             trace=self.trace,
             doors=self._doors,
@@ -311,7 +319,7 @@ class World:
         )
 
     async def _ask(self, wish: Wish) -> Heard:
-        return await self._keeper.ask(wish)
+        return await asked(wish, ask=self._keeper.ask, payments=self.ledger.payments)
 
     def _clients(self) -> list[Client]:
         market = Market()
@@ -382,12 +390,6 @@ class World:
             breach=breach,
             story=tuple(self.trace.story(subject)) if self.trace.lines else (),
         )
-
-
-def _where(error: BaseException) -> str:
-    """The error, and where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    return repr(error) + "".join(f" < {each.name}:{each.lineno}" for each in reversed(frames))
 
 
 def _nobody_listens(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:

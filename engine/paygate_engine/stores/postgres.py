@@ -25,7 +25,7 @@ from paygate_engine.errors import (
     StoreFull,
     StoreRefused,
 )
-from paygate_engine.stores import postgres_forget, postgres_read, postgres_schema
+from paygate_engine.stores import postgres_check, postgres_forget, postgres_read, postgres_schema
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
@@ -45,6 +45,7 @@ from paygate_engine.stores.postgres_link import CONNECT_S, Answered, Links, Lost
 from paygate_engine.stores.postgres_nodes import Nodes
 from paygate_engine.stores.postgres_pool import READ_S, READERS, Pool
 from paygate_engine.stores.postgres_words import Words
+from paygate_engine.stores.row_check import Looked, Place
 from paygate_engine.stores.row_reading import to_wake
 from paygate_engine.stores.rules import Kinds, page_size
 from paygate_engine.stores.shared import ADOPT_MAX, LEASE_S, Beat, NodeRow, Seat
@@ -286,11 +287,16 @@ class PostgresStore:
     ) -> list[AuditRow]:
         """A chain in order, a page at a time; None: the own one."""
         name = self._chain(chain)
+        if name is None:
+            return []
         return await self._do(postgres_read.audit_page(self._pool.run, name, after_n, limit))
 
     async def audit_head(self, *, chain: str | None = None) -> tuple[int, bytes]:
         """Number and hash of a chain's newest row; (0, 32 zero bytes) for an empty chain."""
-        return await self._do(postgres_read.audit_end(self._pool.run, self._chain(chain)))
+        name = self._chain(chain)
+        if name is None:
+            return postgres_read.GENESIS
+        return await self._do(postgres_read.audit_end(self._pool.run, name))
 
     async def event_count(self) -> int:
         """How many events there are in all streams."""
@@ -311,6 +317,10 @@ class PostgresStore:
     async def tally(self, stream: str) -> tuple[int, int] | None:
         """A stream's limit and what is used of it; None where nothing was ever tallied."""
         return await self._do(postgres_read.tally(self._pool.run, stream))
+
+    async def check_rows(self, place: Place, *, limit: int = 1_000) -> Looked:
+        """Hold the next rows, events first, against their checksums; start at `Place()`."""
+        return await self._do(postgres_check.check_rows(self._pool.run, place, limit))
 
     async def _do(self, work: Awaitable[T]) -> T:
         """Do what needs a store that is open and sound; whatever breaks it breaks it for good."""
@@ -351,11 +361,11 @@ class PostgresStore:
             raise StoreFailed("nothing is written before the node has joined")
         return self._seat
 
-    def _chain(self, name: str | None) -> str:
+    def _chain(self, name: str | None) -> str | None:
         if name is not None:
             return name
         # Before the node has joined there is no own chain, and no other is taken for it.
-        return "" if self._seat is None else self._seat.chain
+        return None if self._seat is None else self._seat.chain
 
     def _check_writable(self) -> None:
         if self.read_only:

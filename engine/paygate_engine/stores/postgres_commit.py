@@ -36,7 +36,8 @@ from paygate_engine.stores.shared import Seat
 
 # A group takes milliseconds. Longer than this it is the database or the way to it that hangs, and
 # the outcome is asked for over a new connection; a commit that waits for its standby goes on there.
-COMMIT_S = 10.0
+# From then on new callers hear that the database is away, instead of waiting in silence.
+COMMIT_S = 5.0
 # How long one question after a turn's outcome may take: more than the server waits for the lock.
 SETTLE_S = 10.0
 # A group that the server rolled back, though nothing stands in its way: another node was at the

@@ -28,6 +28,7 @@ _PASSING = frozenset({"57P01", "57P02", "57P03", "53300", "25006"})
 # What our functions answer where an epoch is over; the class PY is ours (schema/postgres).
 FENCED = "PY001"
 
+Row = tuple[Any, ...]
 Rows = Sequence[Any]
 
 
@@ -78,6 +79,16 @@ class Link:
     async def run_script(self, text: str, *, deadline_s: float) -> None:
         """Run many statements, without arguments. Raises as `fetch` does."""
         await self._until(deadline_s, self._connection.execute(text))
+
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Sequence[Row], *, deadline_s: float
+    ) -> None:
+        """Put rows into one of our tables, all or none of them. Raises as `fetch` does."""
+        sent = [tuple(map(to_server, row)) for row in rows]
+        work = self._connection.copy_records_to_table(
+            table, schema_name="paygate", columns=columns, records=sent
+        )
+        await self._until(deadline_s, work)
 
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         """Have `heard` called with what is notified on the channel. Raises `Answered`, `Lost`."""

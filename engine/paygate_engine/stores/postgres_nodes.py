@@ -56,9 +56,15 @@ SELECT seat, epoch, name, over, joined_us, beat_us, lease_until_us, paygate.now_
     (SELECT count(*) FROM paygate.wakes WHERE owner = epoch)
 FROM paygate.nodes ORDER BY seat
 """
+# From name to name along the index: there are few chains, and they are long.
 _CHAINS = """
-SELECT seat FROM paygate.nodes
-WHERE EXISTS (SELECT FROM paygate.audit WHERE chain = seat::text)
+WITH RECURSIVE names AS (
+    (SELECT chain FROM paygate.audit ORDER BY chain LIMIT 1)
+    UNION ALL
+    SELECT (SELECT chain FROM paygate.audit WHERE chain > names.chain ORDER BY chain LIMIT 1)
+    FROM names WHERE names.chain IS NOT NULL
+)
+SELECT chain FROM names WHERE chain IS NOT NULL
 """
 
 
@@ -108,7 +114,7 @@ class Nodes:
 
     async def chains(self) -> list[str]:
         """The names of all chains that have a row, in the order of text."""
-        return sorted(str(row[0]) for row in await self._pool.run(_CHAINS))
+        return sorted(row[0] for row in await self._pool.run(_CHAINS))
 
 
 def _to_node(row: Row) -> NodeRow:

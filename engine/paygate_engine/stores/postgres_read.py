@@ -30,7 +30,8 @@ from paygate_engine.stores.row_reading import (
 )
 from paygate_engine.stores.rules import page_size, whole
 
-_GENESIS = (0, bytes(32))
+# The end of a chain that has no rows.
+GENESIS = (0, bytes(32))
 _DOCUMENT = (
     "SELECT d.kind, d.id, d.scope, d.f1, d.f2, d.f3, d.f4, d.body, d.crc FROM paygate.documents d"
 )
@@ -61,7 +62,7 @@ async def stream_events(run: Run, stream: str, after_seq: int) -> list[Event]:
         stream,
         after_seq,
     )
-    return whole(map(_to_event, rows), stream, after_seq=after_seq)
+    return whole(map(to_event, rows), stream, after_seq=after_seq)
 
 
 async def document(run: Run, kind: str, of_id: str) -> Document | None:
@@ -148,7 +149,7 @@ async def audit_end(run: Run, chain: str) -> tuple[int, bytes]:
     rows = await run(
         "SELECT n, hash FROM paygate.audit WHERE chain = $1 ORDER BY n DESC LIMIT 1", chain
     )
-    return (rows[0][0], rows[0][1]) if rows else _GENESIS
+    return (rows[0][0], rows[0][1]) if rows else GENESIS
 
 
 async def event_count(run: Run) -> int:
@@ -165,7 +166,7 @@ async def feed_page(run: Run, feed: str, after_n: int, limit: int) -> list[Poste
         after_n,
         page_size(limit),
     )
-    return [_to_post(row) for row in rows]
+    return [to_post(row) for row in rows]
 
 
 async def feed_ends(run: Run, feed: str) -> FeedEnds:
@@ -195,13 +196,15 @@ async def tally(run: Run, stream: str) -> tuple[int, int] | None:
     return (rows[0][0], rows[0][1]) if rows else None
 
 
-def _to_event(row: Row) -> tuple[Event, bool]:
+def to_event(row: Row) -> tuple[Event, bool]:
+    """The event in (stream, seq, at_us, kind, body, epoch, crc), and whether it is sound."""
     stream, seq, at_us, kind, body, epoch, crc = row
     event = Event(stream=stream, seq=seq, at_us=at_us, kind=kind, body=body, epoch=epoch)
     return event, event_crc(event) == crc
 
 
-def _to_post(row: Row) -> Posted:
+def to_post(row: Row) -> Posted:
+    """The post in (feed, n, at_us, body, crc)."""
     feed, n, at_us, body, crc = row
     found = Posted(feed=feed, n=n, at_us=at_us, body=body)
     sound = told_crc(feed, at_us, body) == crc ^ n

@@ -2,7 +2,8 @@
 
 Migrations run one node at a time, behind a lock that is held for their transaction and no longer.
 One that only adds (`-- expand`) does not keep programs out that do not know it, so that nodes of
-two versions run side by side; one that takes something away does.
+two versions run side by side. One that takes something away does, and is refused while a node
+lives: whoever lives then does not know it.
 """
 
 from collections.abc import Sequence
@@ -45,6 +46,15 @@ CREATE TABLE paygate.migrations (
     expands boolean NOT NULL
 );
 """
+# Who may be working; ten are enough to see whom to stop.
+_LIVE = """
+SELECT seat, name FROM paygate.nodes
+WHERE over IS NULL AND lease_until_us >= paygate.now_us_1() ORDER BY seat LIMIT 10
+"""
+# What is frozen just now must not go on with a schema that it does not know.
+_BURY_ALL = "UPDATE paygate.nodes SET over = 'buried' WHERE over IS NULL"
+# The server's code for a lock that was not to be had in time.
+_LOCK_HELD = "55P03"
 # "paygate" as a number, and which of its locks: 0 for migrations.
 _LOCK = "SELECT pg_advisory_xact_lock(7306914, 0)"
 
@@ -80,20 +90,48 @@ async def upgrade(link: Link, kinds: Sequence[Kind]) -> list[Migration]:
     if await _is_up(link, kinds):
         return []
     async with link.transaction():
-        await link.fetch(_LOCK, deadline_s=MIGRATION_S)
-        if not await _is_ours(link):
-            await link.run_script(_FIRST, deadline_s=CHECK_S)
-        due = pending(read_migrations(MIGRATIONS), await _applied(link))
-        for migration in due:
-            await _apply(link, migration)
-        for kind in await _new_kinds(link, kinds):
-            await link.fetch(
-                "INSERT INTO paygate.kinds (name, facets) VALUES ($1, $2)",
-                kind.name,
-                ",".join(kind.facets),
-                deadline_s=CHECK_S,
-            )
+        return await bring_up(link, kinds)
+
+
+async def bring_up(link: Link, kinds: Sequence[Kind]) -> list[Migration]:
+    """As `upgrade`, inside of a transaction of the caller's, whose end gives the lock back."""
+    await link.fetch(_LOCK, deadline_s=MIGRATION_S)
+    if not await _is_ours(link):
+        await link.run_script(_FIRST, deadline_s=CHECK_S)
+    applied = await _applied(link)
+    due = pending(read_migrations(MIGRATIONS), applied)
+    if applied and not all(migration.expands for migration in due):
+        await keep_nodes_out(link)
+        await link.fetch(_BURY_ALL, deadline_s=CHECK_S)
+    for migration in due:
+        await _apply(link, migration)
+    for kind in await _new_kinds(link, kinds):
+        await link.fetch(
+            "INSERT INTO paygate.kinds (name, facets) VALUES ($1, $2)",
+            kind.name,
+            ",".join(kind.facets),
+            deadline_s=CHECK_S,
+        )
     return due
+
+
+async def keep_nodes_out(link: Link) -> None:
+    """Let no node join or beat up to the end of the transaction.
+
+    Raises `StoreRefused` where one lives. Its beats wait meanwhile, and so do those of one that
+    joins: for as long as they may, and then they fail.
+    """
+    await link.fetch("SET LOCAL lock_timeout = '5s'", deadline_s=CHECK_S)
+    try:
+        await link.fetch("LOCK TABLE paygate.nodes IN EXCLUSIVE MODE", deadline_s=CHECK_S)
+    except Answered as error:
+        if error.sqlstate != _LOCK_HELD:
+            raise
+        raise StoreRefused("the database is in use by nodes: stop them all first") from error
+    live = await link.fetch(_LIVE, deadline_s=CHECK_S)
+    if live:
+        names = ", ".join(f"seat {seat} ({name})" for seat, name in live)
+        raise StoreRefused(f"the database is in use by nodes: stop them all first: {names}")
 
 
 async def check(link: Link, kinds: Sequence[Kind]) -> None:

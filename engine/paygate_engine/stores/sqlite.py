@@ -36,8 +36,8 @@ from paygate_engine.stores.base import (
 )
 from paygate_engine.stores.folder import FolderLock, check_folder, create_private, prepare_folder
 from paygate_engine.stores.log_check import log_of, lost_frames, lost_unserved
+from paygate_engine.stores.row_check import Looked, Place
 from paygate_engine.stores.rules import Kinds, page_size
-from paygate_engine.stores.sqlite_check import Looked, Place
 from paygate_engine.stores.sqlite_schema import (
     VERSION_MIN,
     check,
@@ -211,6 +211,10 @@ class SqliteStore:
     async def check_rows(self, place: Place, *, limit: int = 1_000) -> Looked:
         """Hold the next rows, events first, against their checksums; start at `Place()`."""
         return await self._read(partial(sqlite_check.check_rows, place=place, limit=limit))
+
+    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Let another module read the database in its own way, on the reader's thread."""
+        return await self._read(work)
 
     async def check_pages(self, *, thorough: bool = False) -> list[str]:
         """What SQLite finds wrong with the file; reads are kept waiting meanwhile."""

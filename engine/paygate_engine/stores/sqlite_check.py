@@ -1,17 +1,13 @@
-"""Looking for damage: rows that are not what was written, and pages that are no database's.
+"""Looking for damage in a SQLite store: its rows, and pages that are no database's.
 
 Rows are read a page of them at a time, so that no long read keeps the write-ahead log from being
-taken over into the database, and by their names, so that one under a damaged name is seen by its
-checksum or by its place. Runs on the reader's thread.
+taken over into the database. Runs on the reader's thread.
 """
 
 import sqlite3
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from msgspec import Struct
-
-from paygate_engine.stores.base import Claim, Document, Item, Posted, Wake
+from paygate_engine.stores.row_check import Looked, Place, Table, look_at, sound
 from paygate_engine.stores.row_reading import to_claim, to_document, to_item, to_wake
 from paygate_engine.stores.rules import page_size
 from paygate_engine.stores.sqlite_feeds import to_post
@@ -23,54 +19,12 @@ FINDINGS_MAX: Final = 10
 Row = tuple[Any, ...]
 
 
-class Damage(Struct, frozen=True, kw_only=True):
-    """A row that is not what was written, by its table and what names it there.
-
-    `stream` is the one that an event belongs to, and what a document, claim or wake is about as
-    far as it says so; it may be damaged itself.
-    """
-
-    table: str
-    name: str
-    stream: str = ""
-
-
-class Place(Struct, frozen=True, kw_only=True):
-    """Where a check of the rows goes on: which table, behind which row. By default: the start."""
-
-    table: int = 0
-    after: tuple[object, ...] = ()
-
-
-class Looked(Struct, frozen=True, kw_only=True):
-    """What one page of rows showed; `following` None: that was the last one."""
-
-    rows: int
-    damage: tuple[Damage, ...]
-    following: Place | None
-
-
-class _Table(NamedTuple):
-    """How a table is walked: its columns, how many of them name a row, and what a row may be."""
-
-    name: str
-    columns: str
-    keys: int
-    first: Row
-    look: Callable[[Row], bool]
-    stream: int | None
-
-
-def _sound(read: Callable[[Row], Document | Claim | Item | Posted | Wake]) -> Callable[[Row], bool]:
-    return lambda row: read(row).sound
-
-
 def _sound_event(row: Row) -> bool:
     return to_event(row)[1]
 
 
-_TABLES: Final[tuple[_Table, ...]] = (
-    _Table(
+_TABLES: Final[tuple[Table, ...]] = (
+    Table(
         "events",
         "stream, seq, at_us, kind, body, crc",
         2,
@@ -78,51 +32,38 @@ _TABLES: Final[tuple[_Table, ...]] = (
         _sound_event,
         0,
     ),
-    _Table(
+    Table(
         "documents",
         "kind, id, scope, f1, f2, f3, f4, body, crc",
         2,
         ("", ""),
-        _sound(to_document),
+        sound(to_document),
         1,
     ),
-    _Table("claims", "name, stream, body, crc", 1, ("",), _sound(to_claim), 1),
-    _Table(
+    Table("claims", "name, stream, body, crc", 1, ("",), sound(to_claim), 1),
+    Table(
         "items",
         "queue, id, key, at_us, body, crc",
         2,
         ("", ""),
-        _sound(to_item),
+        sound(to_item),
         None,
     ),
-    _Table("wakes", "stream, at_us, crc", 1, ("",), _sound(to_wake), 0),
-    _Table("posts", "feed, n, at_us, body, crc", 2, ("", 0), _sound(to_post), None),
+    Table("wakes", "stream, at_us, crc", 1, ("",), sound(to_wake), 0),
+    Table("posts", "feed, n, at_us, body, crc", 2, ("", 0), sound(to_post), None),
 )
 
 
 def check_rows(connection: sqlite3.Connection, place: Place, limit: int) -> Looked:
     """Hold the next rows against their checksums, and against the order that they must be in."""
     table = _TABLES[place.table]
-    names = ", ".join(table.columns.split(", ")[: table.keys])
-    marks = ", ".join("?" * table.keys)
+    names, marks = table.names, ", ".join("?" * table.keys)
     rows: list[Row] = connection.execute(
         f"SELECT {table.columns} FROM {table.name} WHERE ({names}) > ({marks})"  # noqa: S608  # of ours
         f" ORDER BY {names} LIMIT ?",
         (*(place.after or table.first), page_size(limit)),
     ).fetchall()
-    damage: list[Damage] = []
-    before = place.after or table.first
-    for row in rows:
-        key = row[: table.keys]
-        if not (_follows(before, key) and table.look(row)):
-            damage.append(_damage(table, row))
-        before = key
-    following = None
-    if len(rows) == limit and _follows(place.after or table.first, before):
-        following = Place(table=place.table, after=before)
-    elif place.table + 1 < len(_TABLES):
-        following = Place(table=place.table + 1)
-    return Looked(rows=len(rows), damage=tuple(damage), following=following)
+    return look_at(_TABLES, place, rows, limit=limit)
 
 
 def check_pages(connection: sqlite3.Connection, *, thorough: bool) -> list[str]:
@@ -136,16 +77,3 @@ def check_pages(connection: sqlite3.Connection, *, thorough: bool) -> list[str]:
     except sqlite3.DatabaseError as error:
         return [str(error)]
     return [] if found == ["ok"] else found
-
-
-def _follows(before: Row, key: Row) -> bool:
-    try:
-        return before < key
-    except TypeError:
-        return False  # a name of another type than names have
-
-
-def _damage(table: _Table, row: Row) -> Damage:
-    name = " ".join(str(part) for part in row[: table.keys])
-    stream = "" if table.stream is None else str(row[table.stream])
-    return Damage(table=table.name, name=name, stream=stream)
