@@ -38,6 +38,9 @@ REPEATS_MAX: Final = 3
 # How long to wait where the provider does not say, doubling; jitter on top keeps calls apart.
 REPEAT_S: Final = 0.5
 JITTER: Final = 0.5
+# A node that may not act is told when it may again (`GoOn`), but not of a pause that was over
+# before anybody noticed it.
+MAY_ACT_S: Final = 0.5
 # A payer waits for a charge: where the provider wants a longer pause, it is for others to try.
 CHARGE_PAUSE_S_MAX: Final = 5.0
 
@@ -196,11 +199,11 @@ class ProviderPool(LoopActor):
         self._next()
 
     def _wake(self) -> None:
-        """Go on when the provider has had its pause."""
-        quiet_s = self.health.quiet_s
-        if quiet_s and not self._waking:
+        """Go on when the provider has had its pause, and the node may act."""
+        wait_s = self.health.quiet_s or (0.0 if self._may_act() else MAY_ACT_S)
+        if wait_s and not self._waking:
             self._waking = True
-            self.system.after(quiet_s, self._woken, None)
+            self.system.after(wait_s, self._woken, None)
 
     def _woken(self, _: None) -> None:
         self._waking = False

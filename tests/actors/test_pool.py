@@ -13,7 +13,13 @@ from paygate_actors.card import SealedCard
 from paygate_actors.health import Health
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
-from paygate_actors.pool import CHARGE_PAUSE_S_MAX, QUEUE_WAIT_S, REPEATS_MAX, ProviderPool
+from paygate_actors.pool import (
+    CHARGE_PAUSE_S_MAX,
+    MAY_ACT_S,
+    QUEUE_WAIT_S,
+    REPEATS_MAX,
+    ProviderPool,
+)
 from paygate_actors.pool_messages import NO_PERMIT, Answered, Charge, GoOn, Perform
 from paygate_actors.probing import PROBE_KEY, PROBE_S, watched
 from paygate_engine.clock import ManualClock
@@ -136,6 +142,17 @@ async def test_nothing_leaves_while_the_node_may_not_act_and_all_of_it_after_tha
 
     assert before == []
     assert counter.bank.verbs() == ["charge", "refund"]
+
+
+async def test_a_pause_that_nobody_noticed_holds_nothing_up(counter: Counter):
+    counter.may_act = False
+    counter.hand(charge())
+    await counter.settle()
+
+    counter.may_act = True
+    await counter.wait(2 * MAY_ACT_S)
+
+    assert counter.bank.verbs() == ["charge"]
 
 
 async def test_what_waits_too_long_for_a_node_that_may_not_act_never_left(counter: Counter):
