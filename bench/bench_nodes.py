@@ -1,7 +1,7 @@
 """What a payment costs with many nodes: CPU of the gateway and of PostgreSQL, beside SQLite.
 
 Every node is a process with the whole HTTP edge (`node_servers.py`), the server a real PostgreSQL
-of its own that syncs every commit and does not vacuum meanwhile (`bench_footprint.py` says what
+of its own that syncs every commit and is vacuumed between rounds (`bench_footprint.py` says what
 that costs); the load is a closed loop of keep-alive connections in this process, spread over the
 nodes. All setups run at the same time and are measured in turn, round by round; CPU is that of all
 processes of a setup (by the kernel's account), from the first request until nothing is under way
@@ -36,13 +36,13 @@ from bench_http import pay  # noqa: E402  # see above
 from bench_postgres import server_cpu_s  # noqa: E402  # see above
 from measured_server import MeasuredServer, serving  # noqa: E402  # see above
 from node_servers import INSTANT, SQLITE  # noqa: E402  # see above
-from postgres_rig import PostgresServer, installed, one_server, until  # noqa: E402  # see above
+from postgres_rig import PostgresServer, execute, installed, one_server, until  # noqa: E402  # see above
 from process_rig import MERCHANT, METRICS  # noqa: E402  # see above
 
 from paygate_http.registering import register  # noqa: E402  # see above
 
 CONNECTIONS = (8, 64)
-REQUESTS = 2_000
+REQUESTS = 1_000
 ROUNDS = 3
 REFUNDED = 8
 REFUNDS = 200
@@ -116,6 +116,12 @@ class Running(Struct, frozen=True, kw_only=True):
     setup: Setup
     nodes: tuple[MeasuredServer, ...]
     database: PostgresServer | None
+    store: str
+
+    async def vacuum(self) -> None:
+        """Rid the database of dead rows, as it would be all the time, before it is measured."""
+        if self.database is not None:
+            await execute(self.store, "VACUUM (ANALYZE)")
 
     def cpu_s(self) -> tuple[float, float]:
         """CPU seconds so far: of all nodes, and of the server."""
@@ -197,7 +203,7 @@ def running(server: PostgresServer, setup: Setup) -> Generator[Running]:
         )
         if is_called:
             asyncio.run(register(provider, nodes[0].url))
-        yield Running(setup=setup, nodes=nodes, database=server if is_shared else None)
+        yield Running(setup=setup, nodes=nodes, database=server if is_shared else None, store=store)
 
 
 async def load(setup: Running, requests: int, connections: int) -> Round:
@@ -317,6 +323,7 @@ def measure(
         for _ in range(rounds):
             for count in connections:
                 for place, each in enumerate(live):
+                    asyncio.run(each.vacuum())
                     found = asyncio.run(load(each, requests, count))
                     paid.setdefault((place, count), []).append(found)
             count = min(connections)
