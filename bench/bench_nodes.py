@@ -16,11 +16,9 @@ The last table is about few payments that are refunded through all nodes at once
 import asyncio
 import math
 import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
@@ -33,48 +31,24 @@ HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent / "tests" / "conformance")]
 
 from bench_http import pay  # noqa: E402  # see above
-from bench_postgres import server_cpu_s  # noqa: E402  # see above
-from measured_server import MeasuredServer, serving  # noqa: E402  # see above
+from measured_nodes import Running, Setup, running  # noqa: E402  # see above
 from node_servers import INSTANT, SQLITE  # noqa: E402  # see above
-from postgres_rig import PostgresServer, execute, installed, one_server, until  # noqa: E402  # see above
-from process_rig import MERCHANT, METRICS  # noqa: E402  # see above
-
-from paygate_http.registering import register  # noqa: E402  # see above
+from postgres_rig import PostgresServer, installed, one_server  # noqa: E402  # see above
+from process_rig import MERCHANT  # noqa: E402  # see above
 
 CONNECTIONS = (8, 64)
 REQUESTS = 1_000
 ROUNDS = 3
 REFUNDED = 8
 REFUNDS = 200
-# Everything that a round began is over within seconds, or never will be.
-RESTS_S = 60.0
 # Whoever lost three races in a row is told so, and asks again; this often in a row is no bad luck.
 ASKED_MAX = 50
 # What is asked of a payment is recorded, and what the provider said of it; so is each webhook that
 # came, and what followed from it, unless the answer to the call came last and said nothing new.
 UNITS_PER_REQUEST = 2
 UNITS_PER_WEBHOOK = 1
-# As often in a row nothing has changed when a round is over: metrics do not show a group that is
-# being written.
-STILL_LOOKS = 5
 # Sums over nodes, from their metrics.
 COUNTED = ("units", "groups", "conflicts")
-STIRRING = (
-    "paygate_provider_calls_running",
-    "paygate_provider_calls_waiting",
-    "paygate_journal_backlog",
-    "paygate_webhooks_busy",
-)
-
-
-class Setup(Struct, frozen=True, kw_only=True):
-    """What is compared: `nodes` is how many share the store. The name is the line's."""
-
-    name: str
-    store: str = "postgresql"
-    provider: str = INSTANT
-    nodes: int = 1
-    statements: int = 0
 
 
 SETUPS = (
@@ -108,102 +82,6 @@ class Round(Struct, frozen=True, kw_only=True):
     def group_units(self) -> float:
         """Units in a group, on average."""
         return self.counted["units"] / max(self.counted["groups"], 1)
-
-
-class Running(Struct, frozen=True, kw_only=True):
-    """A setup that runs. `database` is the server of all setups, idle but for the one measured."""
-
-    setup: Setup
-    nodes: tuple[MeasuredServer, ...]
-    database: PostgresServer | None
-    store: str
-
-    async def vacuum(self) -> None:
-        """Rid the database of dead rows, as it would be all the time, before it is measured."""
-        if self.database is not None:
-            await execute(self.store, "VACUUM (ANALYZE)")
-
-    def cpu_s(self) -> tuple[float, float]:
-        """CPU seconds so far: of all nodes, and of the server."""
-        database_s = 0.0 if self.database is None else server_cpu_s(self.database)
-        return sum(node.cpu_s() for node in self.nodes), database_s
-
-    async def gauges(self) -> dict[str, float]:
-        """The nodes' metrics, added up; those of one name are added up over their labels."""
-        found: dict[str, float] = {}
-        headers = {"Authorization": f"Bearer {METRICS}"}
-        async with aiohttp.ClientSession(headers=headers, trust_env=False) as session:
-            for node in self.nodes:
-                async with session.get(f"{node.url}/metrics") as answer:
-                    page = await answer.text()
-                for line in page.splitlines():
-                    if line and line[0] != "#":
-                        name, _, value = line.rpartition(" ")
-                        plain = name.partition("{")[0]
-                        found[plain] = found.get(plain, 0.0) + float(value)
-        return found
-
-    async def rests(self, *, units: float, webhooks: float) -> dict[str, float]:
-        """Wait until so many were written and came, and nothing is under way; the metrics then."""
-        looks: list[dict[str, float]] = []
-
-        async def nothing_stirs() -> bool:
-            looks.append(await self.gauges())
-            newest = looks[-STILL_LOOKS:]
-            written = {each["paygate_journal_units_total"] for each in newest}
-            return (
-                len(newest) == STILL_LOOKS
-                and len(written) == 1
-                and min(written) >= units
-                and newest[-1]["paygate_webhooks_received_total"] >= webhooks
-                and not any(newest[-1].get(name, 0.0) for name in STIRRING)
-            )
-
-        await until(nothing_stirs, wait_s=RESTS_S)
-        return looks[-1]
-
-
-@contextmanager
-def sandbox() -> Generator[str]:
-    """A sandbox with its books in memory, that answers without delay; its URL."""
-    words = ("sandbox", "--port", "0", "--latency-ms", "0", "--seed", "1", "--until-eof")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "paygate_http", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().split()[-1]
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def running(server: PostgresServer, setup: Setup) -> Generator[Running]:
-    """Start a setup on a fresh store."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        is_shared = setup.store != SQLITE
-        store = (
-            server.create_database(f"nodes_{server.next_number()}") if is_shared else setup.store
-        )
-        is_called = setup.provider != INSTANT
-        provider = stack.enter_context(sandbox()) if is_called else setup.provider
-        words = (store, provider, str(setup.statements), folder)
-        nodes = tuple(
-            stack.enter_context(serving(HERE / "node_servers.py", *words))
-            for _ in range(setup.nodes)
-        )
-        if is_called:
-            asyncio.run(register(provider, nodes[0].url))
-        yield Running(setup=setup, nodes=nodes, database=server if is_shared else None, store=store)
 
 
 async def load(setup: Running, requests: int, connections: int) -> Round:
