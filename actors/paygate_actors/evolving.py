@@ -128,9 +128,12 @@ def _apply_call(
         case e.CallPrepared():
             return _call_prepared(payment, event, at_us, epoch)
         case e.CallInDoubt():
-            taken = {"epoch": epoch} if event.reason == "restarted" else {}
-            asked = _call_of(payment, event.key).state == "action"  # of the payer, and not of us
-            return _with_call(payment, event.key, in_doubt=not asked, **taken)
+            if event.reason != "restarted":
+                return _with_call(payment, event.key, in_doubt=True)
+            call = _call_of(payment, event.key)
+            # Where the payer was asked, it is for him to say: that our node died is no doubt.
+            in_doubt = call.in_doubt or call.state != "action"
+            return _with_call(payment, event.key, in_doubt=in_doubt, epoch=epoch)
         case e.CallPending():
             return _with_call(
                 payment,
