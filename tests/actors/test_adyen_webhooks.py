@@ -2,11 +2,11 @@
 
 import base64
 import json
-import time
 from typing import Any
 
 import pytest
 from adyen_rig import LOGIN, SDK, adyen_adapter, item, login_header, notification, signed
+from quickest import least_cpu_s
 
 from paygate_actors.money import Money
 from paygate_actors.providers.adyen_signature import KEYS_MAX, AdyenSignature
@@ -157,12 +157,11 @@ HOSTILE_BODIES = [
 
 @pytest.mark.parametrize("body", HOSTILE_BODIES, ids=range(len(HOSTILE_BODIES)))
 def test_a_hostile_body_is_refused_quickly_and_never_an_error(body: bytes):
-    started_s = time.perf_counter()
+    def refused() -> None:
+        with pytest.raises(SignatureInvalid):
+            check(body)
 
-    with pytest.raises(SignatureInvalid):
-        check(body)
-
-    assert time.perf_counter() - started_s < 0.05
+    assert least_cpu_s(refused) < 0.05
 
 
 def test_a_login_is_demanded_where_there_is_one():

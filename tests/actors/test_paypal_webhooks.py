@@ -342,7 +342,7 @@ async def test_hostile_headers_are_refused_at_once(
 ):
     genuine = server.signed(BODY, at_us=AT_US)
     await provider.fetch_keys(genuine)
-    began = time.perf_counter()
+    began = time.process_time()
 
     for name in genuine:
         headers = genuine | {name: hostile}
@@ -351,7 +351,7 @@ async def test_hostile_headers_are_refused_at_once(
         with pytest.raises(SignatureInvalid):
             provider.verify(headers, BODY, now_us=AT_US)
 
-    assert time.perf_counter() - began < 0.05 * len(genuine)
+    assert time.process_time() - began < 0.05 * len(genuine)
 
 
 async def test_the_sandbox_s_own_webhook_is_taken():
