@@ -55,9 +55,13 @@ class Figure(Struct, frozen=True, kw_only=True):
 def server_cpu_s(server: PostgresServer) -> float:
     """Processor time of the server so far, of its processes that live and that have ended."""
     ticks = 0
-    for pid in processes_of(server.pid):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        # Of its own in user and system; the first process has that of its dead children as well.
+    # The first process last: it has the time of its dead children too, also of one that ends now.
+    for pid in sorted(processes_of(server.pid), key=lambda each: each == server.pid):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # Of its own in user and system.
         ticks += sum(map(int, fields[11:15] if pid == server.pid else fields[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
