@@ -70,11 +70,14 @@ def follow_up_said(
 
 def _late(draft: Draft, call: Call, at_us: int | None) -> bool:
     # Older than the failure that the provider reported since; an answer has no time of its own,
-    # and was given before any report could be.
+    # and was given before any report could be. Where an answer told of the failure, what was
+    # reported of the time before we heard it is older.
     if call.unresolved or call.verb != "refund":
         return False
-    known = _txn_of(draft.payment, call).fact_at_us
-    return known is not None and (at_us is None or at_us <= known)
+    txn = _txn_of(draft.payment, call)
+    if at_us is None:
+        return txn.fact_at_us is not None
+    return at_us <= (txn.fact_at_us or txn.updated_at_us)
 
 
 def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | None) -> None:

@@ -251,3 +251,29 @@ def test_a_decline_that_turns_out_to_be_a_success_is_a_stray_in_every_order():
         assert story.sums() == ("success", PRICE, PRICE, 0, 0, 0)
         assert len(story.txns("stray")) == len(story.txns("reverse")) == 1
         assert story.payment.provider == "b"
+
+
+def refused() -> Story:
+    """A refund that an answer told the failure of, five seconds after it was asked for."""
+    story = refunding()
+    story.waits(5_000_000)
+    story.answers(REFUND, declined("account_closed"))
+    assert story.sums()[4] == 0
+    return story
+
+
+def test_a_success_from_before_the_answer_that_a_refund_failed_is_older_than_the_failure():
+    story = refused()
+
+    story.reports(webhook("refund.failed", "re_1", reference=REFUND, minor=4_000, at=4))
+    story.reports(webhook("refund.succeeded", "re_1", reference=REFUND, minor=4_000, at=3))
+
+    assert story.sums() == ("success", PRICE, PRICE, 0, 0, 0)
+
+
+def test_a_success_from_after_the_answer_that_a_refund_failed_is_newer_than_the_failure():
+    story = refused()
+
+    story.reports(webhook("refund.succeeded", "re_1", reference=REFUND, minor=4_000, at=6))
+
+    assert story.sums() == ("success", PRICE, PRICE, 0, 4_000, 0)

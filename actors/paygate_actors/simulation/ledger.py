@@ -341,11 +341,11 @@ class Ledger:
 
 
 def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> bool:
-    """Whether a node says by this that it takes up what is known to be in doubt."""
+    """Whether a node says by this that it takes up what is in doubt, or for a payer to confirm."""
     if not isinstance(recorded, e.CallInDoubt) or recorded.reason != "restarted":
         return False
     call = payment.call(recorded.key)
-    return call is not None and call.in_doubt
+    return call is not None and (call.in_doubt or call.state == "action")
 
 
 def _reserved(txns: Sequence[Txn]) -> int:
