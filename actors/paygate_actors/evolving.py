@@ -307,7 +307,10 @@ def _moved(payment: Payment, event: e.Moved, at_us: int) -> Payment:
             changed, captured_minor=0, released_minor=payment.authorized_minor
         )
     if not final:
-        return changed
+        # What merchants are told of is shown as well, whatever an operator has said before.
+        overruled = event.fact == "action_required" and payment.txns[0].asserted is not None
+        first = payment.txns[0].id
+        return _with_txn(changed, first, at_us, asserted=None) if overruled else changed
     return _with_txn(
         changed, payment.txns[0].id, at_us, status=status, failure=event.failure, asserted=None
     )

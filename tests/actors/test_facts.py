@@ -343,6 +343,19 @@ def test_a_forced_correction_is_shown_and_reserves_its_room_until_the_truth_come
     assert (settled.status, settled.asserted) == ("success", None)
 
 
+def test_a_payer_who_is_asked_after_all_is_shown_whatever_an_operator_had_said():
+    story = Story()
+    own = story.payment.txns[0].id
+    story.answers(story.charge_key, TIMEOUT)
+    story.correct(own, "cancelled", TIMEOUT, force=True)
+    before = payment_view(story.payment).status
+
+    story.answers(story.charge_key, CONFIRM)
+
+    assert (before, payment_view(story.payment).status) == ("cancelled", "requires_action")
+    assert story.payment.attention == "assertion_overruled"
+
+
 @pytest.mark.parametrize("fresh", [None, TIMEOUT, NOT_VISIBLE, LATER])
 def test_without_the_providers_word_only_force_corrects(fresh: Outcome | None):
     story = Story()
