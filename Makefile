@@ -11,6 +11,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip reads groups of dependencies from 25.1 on; a fresh venv may bring an older one.
 PIP_VERSION := $(shell sed -n 's/^pip==//p' $(CONSTRAINTS))
 BENCHES := $(wildcard bench/bench_*.py)
+# Files of tests run two at a time, each in one process: many of them wait for servers, and a test of
+# time wants a core beside it. JOBS=0 runs them one after another, in the process itself.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -40,14 +44,14 @@ serve: $(STAMP) ## run the gateway with its sandbox on 127.0.0.1:8080 (ARGS="--p
 	$(BIN)/paygate serve --sandbox $(ARGS)
 
 test: $(STAMP) ## run the whole test suite, the benchmarks at tiny sizes included
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts and the fast tests: before every commit
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 format: $(STAMP) ## put every file into the one format
 	$(BIN)/ruff format
