@@ -114,7 +114,7 @@ class PostgresStore:
     @property
     def away(self) -> bool:
         """Whether the database cannot be reached just now, or a commit's outcome is being asked."""
-        return self._links.away or self._committer.asking
+        return self._links.away or self._committer.asking or self._committer.shut_out
 
     async def open(self) -> None:
         """Look at the server, and bring the schema up to date. Raises `StoreRefused`."""
