@@ -234,11 +234,6 @@ class PostgresStore:
         work = postgres_forget.forget_items(self._pool.run, queue, done_before_us, page_size(limit))
         return await self._do(work)
 
-    async def forget_claims(self, names: Sequence[str]) -> None:
-        """Delete claims that bind no more. After `Overloaded` some may be gone."""
-        self._check_writable()
-        await self._do(postgres_forget.forget_claims(self._pool.run, names))
-
     async def forget_posts(self, *, feed: str, before_us: int, limit: int = 1_000) -> int:
         """Delete a feed's oldest posts, as far as all are older than a time; how many went."""
         self._check_writable()

@@ -115,7 +115,7 @@ class Committer:
                 answers = await self._conflicts(units)
                 if any(answers):
                     return answers
-                # Whoever was in the way is gone: it was rolled back, or a claim was forgotten.
+                # Whoever was in the way is gone: it was rolled back.
                 _log.info("a group was rolled back and is sent again: %s", error)
                 await self._pause(tried)
             raise StoreFailed(f"{TRIES_MAX} times refused, but no unit conflicts: {error}")
