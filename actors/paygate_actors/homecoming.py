@@ -6,7 +6,7 @@ and so many at a time as a person's patience allows. What comes of it goes the w
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 import structlog
@@ -16,6 +16,7 @@ from paygate_actors.inbox import Inbox
 from paygate_actors.messages import Refusal
 from paygate_actors.provider_desk import ProviderDesk
 from paygate_actors.providers.base import Returned, ReturningProvider, SignatureInvalid
+from paygate_actors.providers.last_look import only_while
 
 # Payers of one provider who stand at the door now; a flood of them is no payers. It is refused
 # (503) and not sent on with a kind word: whoever is one must come again for their payment's sake.
@@ -40,11 +41,17 @@ _log = structlog.get_logger("paygate.homecoming")
 
 
 class Homecoming:
-    """The door. Where a provider needs not be told, it is a page with a kind word."""
+    """The door. Where a provider needs not be told, it is a page with a kind word.
 
-    def __init__(self, *, desk: ProviderDesk, inbox: Inbox) -> None:
+    A provider is told only while `may_act` says yes: that may move money.
+    """
+
+    def __init__(
+        self, *, desk: ProviderDesk, inbox: Inbox, may_act: Callable[[], bool] = lambda: True
+    ) -> None:
         self._desk = desk
         self._inbox = inbox
+        self._may_act = may_act
         self._waiting: Counter[str] = Counter()
 
     async def receive(self, provider_id: str, query: Mapping[str, str]) -> str | Refusal:
@@ -61,7 +68,8 @@ class Homecoming:
         self._waiting[provider_id] += 1
         try:
             async with asyncio.timeout(desk.adapter.capabilities.deadline_s):
-                back = await cast("ReturningProvider", desk.adapter).returned(query)
+                with only_while(self._may_act):
+                    back = await cast("ReturningProvider", desk.adapter).returned(query)
         except SignatureInvalid:
             return _STRANGER
         except TimeoutError:

@@ -25,6 +25,7 @@ from paygate_actors.providers.base import (
     Provider,
     TwoStepProvider,
 )
+from paygate_actors.providers.last_look import only_while
 from paygate_engine.actor import LATER, LoopActor, handles
 from paygate_engine.future import LoopFuture
 from paygate_engine.system import ActorSystem
@@ -65,7 +66,8 @@ class ProviderPool(LoopActor):
 
     While the provider wants to be left alone, all wait. What it turned away at its door is sent
     again under the same key, within the budget; a charge is not: it may go elsewhere at once.
-    Nothing is ever sent twice at the same time. While `may_act` says no, all wait too.
+    Nothing is ever sent twice at the same time. While `may_act` says no, all wait too, and what a
+    call that is out has still to send does not leave (`last_look`).
 
     `open_kept` reads a card or a provider's token out of the vault, for (token, merchant); None:
     there is none. `report` carries an answer to its payment. `idle` is set while no call is out.
@@ -216,7 +218,8 @@ class ProviderPool(LoopActor):
     async def _outcome(self, job: Perform | LookUp) -> Outcome | Prepared:
         try:
             async with asyncio.timeout(self.provider.capabilities.deadline_s + GRACE_S):
-                outcome = await self._call(job)
+                with only_while(self._may_act):
+                    outcome = await self._call(job)
         except TimeoutError:
             return Unknown(reason="timeout", detail="the adapter overran its deadline")
         except Exception as error:  # noqa: BLE001  # an adapter's bug must not lose a payment

@@ -7,7 +7,7 @@ an error of ours. What was not signed leaves nothing behind, and costs no disk.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import structlog
@@ -71,6 +71,7 @@ class Reception:
         inbox: Inbox,
         key_names: KeyNames,
         oldest_message_s_max: float,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._system = system
         self._desk = desk
@@ -79,7 +80,7 @@ class Reception:
         self._key_names = key_names
         self._oldest_message_s_max = oldest_message_s_max
         self._fetches = 0
-        self.homecoming = Homecoming(desk=desk, inbox=inbox)
+        self.homecoming = Homecoming(desk=desk, inbox=inbox, may_act=may_act)
         self.refused: Counter[tuple[str, str]] = Counter()
 
     def admits(self, provider_id: str) -> Refusal | None:

@@ -70,6 +70,7 @@ class WebhooksIn:
             inbox=self.inbox,
             key_names=self._key_names,
             oldest_message_s_max=limits.oldest_message_s_max,
+            may_act=lambda: nodes.may_act,
         )
         self.fetchers = tuple(
             EventFetcher(

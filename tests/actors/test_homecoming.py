@@ -14,6 +14,7 @@ from paygate_actors.messages import Refusal
 from paygate_actors.provider_desk import ProviderDesk
 from paygate_actors.providers.adyen_terms import Pace, capabilities_of
 from paygate_actors.providers.base import ProviderEvent, Returned, SignatureInvalid
+from paygate_actors.providers.last_look import may_leave
 from paygate_engine.errors import Overloaded
 
 URL = "https://shop.example/paid"
@@ -43,13 +44,16 @@ def door(
     *,
     returns: bool = True,
     deadline_s: float = 5.0,
+    may_act: Callable[[], bool] = lambda: True,
 ) -> Homecoming:
     capabilities = capabilities_of(Pace(deadline_s=deadline_s))
     can = msgspec.structs.replace(capabilities, returns=returns)
     adapter = SimpleNamespace(capabilities=can, returned=returned)
     desk = SimpleNamespace(adapter=adapter, is_active=True)
     desks = SimpleNamespace(get={"adyen": desk, "other": desk}.get)
-    return Homecoming(desk=cast("ProviderDesk", desks), inbox=cast("Inbox", inbox or Taken()))
+    return Homecoming(
+        desk=cast("ProviderDesk", desks), inbox=cast("Inbox", inbox or Taken()), may_act=may_act
+    )
 
 
 def answering(back: Returned | Exception) -> Callable[[Mapping[str, str]], Awaitable[Returned]]:
@@ -75,6 +79,19 @@ async def test_what_a_payer_brings_back_is_kept_before_they_go_on():
 
     assert onward == URL
     assert inbox.events == [("adyen", EVENT)]
+
+
+async def test_what_is_told_of_a_payer_leaves_only_while_the_node_may_act():
+    looks: list[bool] = []
+
+    async def returned(_query: Mapping[str, str]) -> Returned:
+        looks.append(may_leave())
+        return Returned(url=URL)
+
+    for may_act in (True, False):
+        await door(returned, may_act=lambda may_act=may_act: may_act).receive("adyen", QUERY)
+
+    assert looks == [True, False]
 
 
 async def test_a_payer_goes_on_although_their_news_found_no_room():

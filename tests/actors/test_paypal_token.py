@@ -11,6 +11,7 @@ from provider_suite import charge_call
 from sandbox_rig import APPROVED, sandbox_rig
 
 from paygate_actors.outcomes import Approved, Declined, Outcome, Prepared, Unknown
+from paygate_actors.providers.last_look import BARRED, only_while
 from paygate_actors.providers.paypal import PayPalProvider
 from paygate_actors.providers.paypal_terms import Pace
 from paygate_engine.clock import ManualClock
@@ -199,6 +200,24 @@ async def test_without_a_token_nothing_leaves_and_it_is_said_so(
     assert isinstance(outcome, Declined)
     assert (outcome.code, outcome.conclusive) == (code, False)
     assert isinstance(found, Unknown)
+    assert clerk.seen == []
+
+
+async def test_a_call_whose_node_lost_its_place_while_the_token_came_does_not_leave(
+    clerk: Clerk, provider: PayPalProvider
+):
+    clerk.may_answer.clear()
+    may_act = True
+    with only_while(lambda: may_act):
+        call = asyncio.ensure_future(prepare(provider))
+    await clerk.was_asked.wait()
+
+    may_act = False
+    clerk.may_answer.set()
+    outcome = await call
+
+    assert outcome == Declined(code="not_sent", message=BARRED, retryable=True, conclusive=False)
+    assert clerk.given == 1
     assert clerk.seen == []
 
 

@@ -26,6 +26,7 @@ from paygate_actors.providers.base import (
     Provider,
     SignatureInvalid,
 )
+from paygate_actors.providers.last_look import only_while
 
 SUM = Money(1_000, "USD")
 
@@ -157,6 +158,27 @@ class ProviderSuite:
         if stage.provider.capabilities.finds:
             assert isinstance(found, Declined)
             assert found.code == "cancelled"
+
+    async def test_nothing_leaves_while_the_node_may_not_act(
+        self, stage: Stage, charge: ChargeCall
+    ):
+        held = await approved(stage, charge_call(stage.approved_number, "txn_1-1", capture=False))
+        late, then = charge_call(stage.approved_number, "txn_2-1"), follow_up(held, "txn_3-1", 400)
+
+        with only_while(lambda: False):
+            outcomes = [
+                await stage.provider.charge(late),
+                await stage.provider.capture(then),
+                await stage.provider.void(then),
+                await stage.provider.refund(then),
+            ]
+            found = await stage.provider.find(charge.key)
+
+        for outcome in outcomes:
+            assert isinstance(outcome, Declined)
+            assert (outcome.code, outcome.conclusive) == ("not_sent", False)
+        assert isinstance(found, Unknown)
+        assert len(await stage.effects()) == 1
 
     async def test_a_declined_card_is_a_conclusive_no(self, stage: Stage):
         call = charge_call(stage.declined_number, "txn_1-1")

@@ -179,15 +179,13 @@ class StoreSuite:
         assert answers == [Conflict(what="claim", name="n")]
         assert await store.read_stream("c") == []
 
-    async def test_a_takeover_of_a_forgotten_claim_finds_it_free(self, store: Store) -> None:
-        await put(store, Unit(claims=(Claim(name="n", stream="a", body=b"1"),)))
-        await store.forget_claims(["n", "never was"])
+    async def test_a_takeover_of_a_name_that_nobody_holds_finds_it_free(self, store: Store) -> None:
+        takeover = Claim(name="n", stream="b", body=b"2", replaces="a")
 
-        answers = await put(
-            store, Unit(claims=(Claim(name="n", stream="b", body=b"2", replaces="a"),))
-        )
+        answers = await put(store, Unit(claims=(takeover,)))
 
         assert answers == [None]
+        assert await store.read_claim("n") == Claim(name="n", stream="b", body=b"2")
 
     async def test_two_takeovers_in_one_group_go_one_after_the_other(self, store: Store) -> None:
         await put(store, Unit(claims=(Claim(name="n", stream="a", body=b""),)))

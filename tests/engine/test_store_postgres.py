@@ -1,11 +1,13 @@
 """The PostgreSQL store passes the suites of all stores and of shared ones."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 from postgres_cluster import clustered
-from postgres_rig import connected, execute, until, value
+from postgres_rig import PostgresServer, connected, execute, until, value
 from shared_commit_suite import SharedCommitSuite
 from shared_store_suite import Cluster, SharedStoreSuite, joined, pair
 from store_suite import KINDS, StoreSuite, booking, entry, event, item, put
@@ -18,6 +20,12 @@ from paygate_engine.stores.postgres_words import PAYLOAD_BYTES_MAX, payloads
 from paygate_engine.stores.row_check import Place
 
 pytestmark = pytest.mark.slow
+
+LISTENING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+)
+END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
 
 
 class TestOneNodeOfPostgres(StoreSuite):
@@ -176,13 +184,38 @@ async def test_words_are_heard_by_others_and_not_by_who_said_them(emptied: str) 
     async with clustered(emptied) as cluster:
         ann, bob = await pair(cluster)
         hearing = asyncio.create_task(bob.hear())
-        listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-        await until(lambda: value(emptied, listening))
+        await until(lambda: value(emptied, LISTENING))
 
         ann.say("look", "here")
         ann.say("look", "there")
 
         assert set(await hearing) == {"look", "here", "there"}
+
+
+async def test_an_outage_is_told_once_and_so_is_its_end(
+    database: str, postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    name = urlsplit(database).path.removeprefix("/")
+    async with clustered(database) as cluster:
+        node = await joined(cluster)
+        hearing = asyncio.create_task(node.hear())
+        await until(lambda: value(database, LISTENING))
+        async with connected(postgres_server.dsn()) as operator:
+            await operator.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await operator.fetch(END_ALL, name)
+            await hearing
+
+            # It listens for as long as it waits, and tries to once a second.
+            nothing = await node.hear()
+            await operator.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        hearing = asyncio.create_task(node.hear())
+        await until(lambda: "other nodes are heard again" in caplog.text)
+        hearing.cancel()
+
+    assert nothing == ()
+    assert caplog.text.count("nothing is heard from other nodes") == 1
+    assert caplog.text.count("other nodes are heard again") == 1
 
 
 def test_words_go_together_as_far_as_they_fit_into_a_notification() -> None:

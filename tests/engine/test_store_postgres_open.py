@@ -121,7 +121,11 @@ async def test_a_reader_fills_no_database_and_writes_to_none(database: str) -> N
     reader = PostgresStore(database, KINDS, read_only=True)
     await reader.open()
     assert await reader.read_stream("a") == []
-    for work in (reader.commit([Unit()], [()]), reader.forget_claims(["n"]), reader.join("x")):
+    for work in (
+        reader.commit([Unit()], [()]),
+        reader.forget(queue="q", done_before_us=1),
+        reader.join("x"),
+    ):
         with pytest.raises(StoreRefused, match="read only"):
             await work
     await reader.close()

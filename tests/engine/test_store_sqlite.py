@@ -308,7 +308,7 @@ async def test_a_reader_beside_the_server_sees_what_is_committed_and_writes_noth
         with pytest.raises(StoreRefused, match="read only"):
             await reader.commit([Unit()], [()])
         with pytest.raises(StoreRefused, match="read only"):
-            await reader.forget_claims(["n"])
+            await reader.forget(queue="q", done_before_us=1)
 
 
 async def test_reading_a_dead_servers_folder_changes_neither_database_nor_log(
@@ -559,7 +559,6 @@ async def test_every_statement_of_the_store_uses_an_index(folder: Path) -> None:
         await store.read_claim("n")
         await store.read_document("booking", "b")
         await store.forget(queue="q", done_before_us=5)
-        await store.forget_claims(["n"])
 
     verbs = ("SELECT", "UPDATE", "DELETE", "WITH")
     asked = {statement for statement in statements if statement.startswith(verbs)}

@@ -4,6 +4,9 @@ An adapter turns one call into one HTTP request and the answer into an `Outcome`
 deadline (`Capabilities.deadline_s`), never retries by itself, follows no redirects and bounds what
 it reads. It must tell apart "no byte reached a socket" (`Declined(code="not_sent",
 retryable=True, conclusive=False)`) from everything later (`Unknown`).
+
+A request leaves only while its node may act, asked when it is about to (`last_look`). `HttpClient`
+does that; an adapter with a client of its own asks `may_leave()` after whatever it waits for.
 """
 
 from collections.abc import Mapping

@@ -4,6 +4,7 @@ The one hard question of a payment call is whether any byte of it left. aiohttp 
 is given a connection; before that moment nothing can have left (no permit of the pool, no
 address, no connection, no TLS), after it everything is possible. A kept-alive connection that the
 server closed meanwhile counts as "after": the bytes went somewhere, and nobody knows where to.
+A request that finds its way barred when it has its connection (`last_look`) has not left either.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 import aiohttp
+from aiohttp.connector import Connection
 from msgspec import Struct
 from yarl import URL
 
 from paygate_actors.bounded_heads import bounded_connector
 from paygate_actors.outcomes import UnknownReason
+from paygate_actors.providers.last_look import BARRED, Barred, may_leave
 from paygate_actors.providers.line_trouble import CLOSED, sentence_of
 
 # The longest honest answer is some 2 KiB; nobody may fill our memory.
@@ -96,6 +99,8 @@ class HttpClient:
             if self._is_closed and not _is_cancelled():
                 return _lost(flight, "reset", CLOSED)
             raise
+        except Barred:
+            return NotSent(detail=BARRED)
         except TimeoutError as error:
             return _lost(flight, "timeout", sentence_of(error, left=flight.left))
         except aiohttp.ClientPayloadError as error:
@@ -153,9 +158,20 @@ class HttpClient:
                 # A compressed bomb must not grow beyond the bound that is read.
                 auto_decompress=False,
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                request_class=_Request,
                 trace_configs=[_tracing()],
             )
         return self._session
+
+
+class _Request(aiohttp.ClientRequest):
+    """Looks once more when it has its connection, before the first byte of it is written."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write it. Raises `Barred`; the connection is given up then."""
+        if not may_leave():
+            raise Barred
+        return await super().send(conn)
 
 
 class _Flight:

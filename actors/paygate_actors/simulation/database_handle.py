@@ -199,10 +199,6 @@ class DatabaseHandle:
             lambda: self._inner.forget(queue=queue, done_before_us=done_before_us, limit=limit)
         )
 
-    async def forget_claims(self, names: Sequence[str]) -> None:
-        """Delete claims that bind no more."""
-        await self._trips.ask(lambda: self._inner.forget_claims(names))
-
     async def forget_posts(self, *, feed: str, before_us: int, limit: int = 1_000) -> int:
         """Delete a feed's oldest posts."""
         return await self._trips.ask(

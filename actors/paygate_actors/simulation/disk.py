@@ -188,10 +188,6 @@ class DiskHandle:
             queue=queue, done_before_us=done_before_us, limit=limit
         )
 
-    async def forget_claims(self, names: Sequence[str]) -> None:
-        """Delete claims that bind no more."""
-        await self._disk.store.forget_claims(names)
-
     async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
         """Posts of a feed behind a number."""
         await self._reading()

@@ -20,6 +20,7 @@ from paygate_actors.providers.http_client import (
     HttpClient,
     NotSent,
 )
+from paygate_actors.providers.last_look import BARRED, may_leave
 from paygate_actors.simulation.faults import Dice
 from paygate_actors.simulation.links import Link
 from paygate_actors.simulation.provider import SimulatedProvider
@@ -95,6 +96,8 @@ class FaultyWire(HttpClient, ABC):
         """Send one request; what comes back, or how far it got."""
         if self._dice.strikes("not_sent"):
             return NotSent(detail="simulated")
+        if not may_leave():
+            return NotSent(detail=BARRED)
         request = Request(method=method, path=path, headers=headers or {}, body=body)
         self.leaves(request)
         reply: asyncio.Future[Exchange] = self._loop.create_future()

@@ -73,8 +73,8 @@ class Document(Struct, frozen=True, kw_only=True, gc=False):
 class Claim(Struct, frozen=True, kw_only=True, gc=False):
     """A name that one stream alone may hold. `replaces` names the stream it is taken over from.
 
-    A name that was forgotten is free, also for who would have taken it over. Reads give the
-    holder, and `replaces` as None. `sound`: see above.
+    A name that nobody holds is free, also for who would have taken it over. Reads give the holder,
+    and `replaces` as None. `sound`: see above.
     """
 
     name: str
@@ -308,10 +308,6 @@ class Store(Protocol):
 
     async def forget(self, *, queue: str, done_before_us: int, limit: int = 1_000) -> int:
         """Delete items done before a time; how many went."""
-        ...
-
-    async def forget_claims(self, names: Sequence[str]) -> None:
-        """Delete claims that bind no more."""
         ...
 
     async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:

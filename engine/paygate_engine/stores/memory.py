@@ -137,12 +137,6 @@ class MemoryStore:
             del self.tables.items[queue][item_id], done[item_id]
         return len(old)
 
-    async def forget_claims(self, names: Sequence[str]) -> None:
-        """Delete claims that bind no more."""
-        self._check_open()
-        for name in names:
-            self.tables.claims.pop(name, None)
-
     async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
         """Posts behind a number, the oldest first."""
         self._check_open()

@@ -114,7 +114,7 @@ class PostgresStore:
     @property
     def away(self) -> bool:
         """Whether the database cannot be reached just now, or a commit's outcome is being asked."""
-        return self._links.away or self._committer.asking
+        return self._links.away or self._committer.asking or self._committer.shut_out
 
     async def open(self) -> None:
         """Look at the server, and bring the schema up to date. Raises `StoreRefused`."""
@@ -233,11 +233,6 @@ class PostgresStore:
         self._check_writable()
         work = postgres_forget.forget_items(self._pool.run, queue, done_before_us, page_size(limit))
         return await self._do(work)
-
-    async def forget_claims(self, names: Sequence[str]) -> None:
-        """Delete claims that bind no more. After `Overloaded` some may be gone."""
-        self._check_writable()
-        await self._do(postgres_forget.forget_claims(self._pool.run, names))
 
     async def forget_posts(self, *, feed: str, before_us: int, limit: int = 1_000) -> int:
         """Delete a feed's oldest posts, as far as all are older than a time; how many went."""

@@ -24,6 +24,7 @@ from paygate_engine.stores.checksums import event_crc
 from paygate_engine.stores.postgres_link import (
     FENCED,
     Answered,
+    Crowded,
     Link,
     Links,
     Lost,
@@ -73,7 +74,11 @@ _log = logging.getLogger(__name__)
 
 
 class Committer:
-    """The one connection that groups go over. One caller at a time; none is ever cancelled."""
+    """The one connection that groups go over. One caller at a time; none is ever cancelled.
+
+    `asking`: what became of a group is being asked. `shut_out`: a group has been waiting for a
+    connection for long, because the server is full; whoever comes now should not wait behind it.
+    """
 
     def __init__(
         self, links: Links, rng: random.Random, *, watched: frozenset[str], commit_s: float
@@ -87,6 +92,7 @@ class Committer:
         self._at_work = asyncio.Lock()
         self._closed = asyncio.Event()
         self.asking = False
+        self.shut_out = False
 
     async def commit(
         self, seat: Seat, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
@@ -109,7 +115,7 @@ class Committer:
                 answers = await self._conflicts(units)
                 if any(answers):
                     return answers
-                # Whoever was in the way is gone: it was rolled back, or a claim was forgotten.
+                # Whoever was in the way is gone: it was rolled back.
                 _log.info("a group was rolled back and is sent again: %s", error)
                 await self._pause(tried)
             raise StoreFailed(f"{TRIES_MAX} times refused, but no unit conflicts: {error}")
@@ -270,17 +276,24 @@ class Committer:
     async def _connected(self) -> Link:
         """The connection, or a fresh one, for as long as it takes. `StoreFailed` when closed."""
         tried = 0
-        while True:
-            if self._closed.is_set():
-                raise StoreFailed("the store was closed while it wrote")
-            if self._link is not None and self._link.usable:
-                return self._link
-            try:
-                self._link = await self._links.connect()
-            except Unreachable as error:
-                _log.warning("the database cannot be reached: %s", error)
-                await self._pause(tried)
-                tried += 1
+        loop = asyncio.get_running_loop()
+        patient_until_s = loop.time() + self._commit_s
+        try:
+            while True:
+                if self._closed.is_set():
+                    raise StoreFailed("the store was closed while it wrote")
+                if self._link is not None and self._link.usable:
+                    return self._link
+                try:
+                    self._link = await self._links.connect()
+                except Unreachable as error:
+                    self.shut_out = isinstance(error, Crowded) and loop.time() >= patient_until_s
+                    if not isinstance(error, Crowded):
+                        _log.warning("the database cannot be reached: %s", error)
+                    await self._pause(tried)
+                    tried += 1
+        finally:
+            self.shut_out = False
 
     def _drop(self) -> None:
         if self._link is not None:

@@ -1,7 +1,6 @@
-"""Statements that forget: what is done, old, or binds no more. Each comes to the same twice."""
+"""Statements that forget: what is done, or old. Each comes to the same twice."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from paygate_engine.stores.postgres_read import Run
 
 _ITEMS = (
     "WITH old AS (SELECT queue, id FROM paygate.items WHERE queue = $1 AND done_us < $2"
@@ -26,26 +25,15 @@ _POSTS = (
     " gone AS (DELETE FROM paygate.posts WHERE feed = $1 AND n <= (SELECT n FROM upto) RETURNING 1)"
     " SELECT count(*) FROM gone"
 )
-_CLAIMS = "DELETE FROM paygate.claims WHERE name = ANY ($1::text[])"
 
 
-class RunOnce(Protocol):
-    """Runs a statement, as often as is said."""
-
-    async def __call__(
-        self, statement: str, *arguments: Any, tries_max: int = ...
-    ) -> Sequence[Any]:
-        """The rows of the statement."""
-        ...
-
-
-async def forget_items(run: RunOnce, queue: str, done_before_us: int, limit: int) -> int:
+async def forget_items(run: Run, queue: str, done_before_us: int, limit: int) -> int:
     """Delete items done before a time, the oldest first; how many went."""
     return (await run(_ITEMS, queue, done_before_us, limit))[0][0]
 
 
 async def forget_documents(
-    run: RunOnce, kind: str, id_before: str, facet: str | None, limit: int
+    run: Run, kind: str, id_before: str, facet: str | None, limit: int
 ) -> int:
     """Delete documents with smaller ids, the oldest first; how many went."""
     if facet is None:
@@ -54,15 +42,6 @@ async def forget_documents(
     return (await run(statement, kind, id_before, limit, facet))[0][0]
 
 
-async def forget_posts(run: RunOnce, feed: str, before_us: int, limit: int) -> int:
+async def forget_posts(run: Run, feed: str, before_us: int, limit: int) -> int:
     """Delete a feed's oldest posts, as far as all are older than a time; how many went."""
     return (await run(_POSTS, feed, before_us, limit))[0][0]
-
-
-async def forget_claims(run: RunOnce, names: Sequence[str]) -> None:
-    """Delete claims by name.
-
-    Sent once: a second time it could delete what somebody else has claimed meanwhile. What was not
-    deleted is found again by whoever looks for claims that bind no more.
-    """
-    await run(_CLAIMS, list(names), tries_max=1)

@@ -10,6 +10,8 @@ asyncpg comes with the extra `postgres`, and is looked for when a store is opene
 
 import asyncio
 import importlib
+import logging
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -22,14 +24,17 @@ T = TypeVar("T")
 # A host that is gone does not answer at all; one that is up does within milliseconds.
 CONNECT_S = 3.0
 # What a server that is shutting down, starting up or not the primary says to whoever connects; the
-# next host, or the next try, may do better. 53300: all its connections are in use.
-_PASSING = frozenset({"57P01", "57P02", "57P03", "53300", "25006"})
+# next host, or the next try, may do better.
+_CROWDED = "53300"  # all its connections, or those of our role or database, are in use
+_PASSING = frozenset({"57P01", "57P02", "57P03", _CROWDED, "25006"})
 
 # What our functions answer where an epoch is over; the class PY is ours (schema/postgres).
 FENCED = "PY001"
 
 Row = tuple[Any, ...]
 Rows = Sequence[Any]
+
+_log = logging.getLogger(__name__)
 
 
 class Lost(Exception):
@@ -47,6 +52,13 @@ class Unreachable(Exception):
         self.refused = refused
 
 
+class Crowded(Unreachable):
+    """The server has no place for one more connection now, while those that we have go on."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, refused=False)
+
+
 class Answered(Exception):
     """The server answered with an error, and goes on; `sqlstate` is its code of five letters."""
 
@@ -58,7 +70,7 @@ class Answered(Exception):
 class Link:
     """One connection. `warned` is set by whatever the server says beside its answers."""
 
-    __slots__ = ("_connection", "_driver", "ended", "warned")
+    __slots__ = ("__weakref__", "_connection", "_driver", "ended", "warned")
 
     def __init__(self, driver: Any, connection: Any) -> None:
         self._driver = driver
@@ -153,7 +165,7 @@ class Links:
     """Makes connections: to the first host that is the primary, the last good one before others.
 
     `statements` are kept prepared by each connection; 0 behind a pooler. `away` says whether the
-    newest try found nobody.
+    newest try found nobody; a server that is only full is not away while others of ours work.
     """
 
     def __init__(
@@ -165,12 +177,15 @@ class Links:
         # A role that may only read is refused as "read-write" on the primary itself.
         self._target = "read-write" if writes else "primary"
         self._driver: Any = None
+        self._made: weakref.WeakSet[Link] = weakref.WeakSet()
+        self._crowded = False
         self.away = False
 
     async def connect(self) -> Link:
-        """A fresh connection to the primary. Raises `Unreachable`."""
+        """A fresh connection to the primary. Raises `Unreachable`, and `Crowded` as one of it."""
         driver = self._load()
         reason: BaseException | None = None
+        full: BaseException | None = None
         for dsn in tuple(self._dsns):
             try:
                 connection = await driver.connect(
@@ -186,14 +201,32 @@ class Links:
                 driver.PostgresError,
             ) as error:
                 reason = error
+                # A standby beside it, which says what it is, does not make it less full.
+                if getattr(error, "sqlstate", None) == _CROWDED:
+                    full = error
             else:
                 self._dsns.remove(dsn)
                 self._dsns.insert(0, dsn)
-                self.away = False
-                return Link(driver, connection)
+                return self._welcome(Link(driver, connection))
+        if full is not None and any(link.usable for link in self._made):
+            raise self._turned_away(full) from full
         self.away = True
         refused = _is_refusal(reason)
         raise Unreachable(f"{type(reason).__name__}: {reason}", refused=refused) from reason
+
+    def _welcome(self, link: Link) -> Link:
+        self._made.add(link)
+        self.away = False
+        if self._crowded:
+            self._crowded = False
+            _log.info("the server takes connections again")
+        return link
+
+    def _turned_away(self, reason: BaseException) -> Crowded:
+        if not self._crowded:
+            self._crowded = True
+            _log.warning("the server takes no more connections; ours go on: %s", reason)
+        return Crowded(f"the server takes no more connections: {reason}")
 
     def doubt(self) -> None:
         """Ask the newest host last: it takes connections, and does not answer.

@@ -6,13 +6,14 @@ Only for what may be executed twice: reads, and writes that come to the same the
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from paygate_engine.errors import Fenced, Overloaded, StoreDamaged, StoreFailed
 from paygate_engine.stores.postgres_link import (
     FENCED,
     Answered,
+    Crowded,
     Link,
     Links,
     Lost,
@@ -35,6 +36,7 @@ PAUSE_S = 0.1
 # 57: cancelled or shut down; 40: deadlock; 53: no memory, no room for sorting; 55: a lock in use;
 # 25: the server is a standby now; 08: a pooler that lost its server.
 _PASSING = frozenset({"57", "40", "53", "55", "25", "08"})
+_IN_USE = "all connections to the database are in use"
 # XX001, XX002: a page or an index is not what was written.
 _DAMAGE = "XX"
 
@@ -50,6 +52,7 @@ class Pool:
         self._read_s = read_s
         self._places = asyncio.Semaphore(size)
         self._idle: list[Link] = []
+        self._freed = asyncio.Event()
 
     async def run(self, statement: str, *arguments: Any, tries_max: int = TRIES_MAX) -> Rows:
         """The rows of a statement. Raises `Overloaded`: nothing came back; `StoreFailed`.
@@ -86,20 +89,39 @@ class Pool:
 
     @asynccontextmanager
     async def _link(self) -> AsyncGenerator[Link]:
+        until_s = asyncio.get_running_loop().time() + WAIT_S
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout_at(until_s):
                 await self._places.acquire()
         except TimeoutError as error:
-            raise Overloaded("all connections to the database are in use") from error
+            raise Overloaded(_IN_USE) from error
         try:
-            link = self._newest_idle() or await self._links.connect()
+            link = await self._idle_or_fresh(until_s)
             try:
                 yield link
             finally:
                 if link.usable:
                     self._idle.append(link)
+                    self._freed.set()
         finally:
             self._places.release()
+
+    async def _idle_or_fresh(self, until_s: float) -> Link:
+        """A connection; where the server has no place for one more, as soon as there is one."""
+        tried = 0
+        while (link := self._newest_idle()) is None:
+            try:
+                return await self._links.connect()
+            except Crowded as error:
+                tried += 1
+                again_s = asyncio.get_running_loop().time() + PAUSE_S * tried
+                if again_s >= until_s:
+                    raise Overloaded(_IN_USE) from error
+                self._freed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(again_s):
+                        await self._freed.wait()
+        return link
 
     def _newest_idle(self) -> Link | None:
         while self._idle:

@@ -47,7 +47,7 @@ _AUDIT = "SELECT n, at_us, who, what, stream, why, first_seq, events, digest, ha
 
 
 class Run(Protocol):
-    """Runs a statement that only reads, again where need be."""
+    """Runs a statement that comes to the same twice, again where need be."""
 
     def __call__(self, statement: str, *arguments: Any) -> Awaitable[Sequence[Any]]:
         """The rows of the statement."""

@@ -19,6 +19,8 @@ SAY_S = 0.02
 PAYLOAD_BYTES_MAX = 7_900
 # Words that wait to be sent or heard; beyond this some are never heard, as is allowed.
 WORDS_MAX = 1_000
+# Between two tries to hear again; nothing depends on being quick.
+AGAIN_S = 1.0
 # Whoever waits for news looks for himself after this time at the latest.
 HEAR_S = 5.0
 
@@ -33,6 +35,7 @@ class Words:
         self._pool = pool
         self._own = ""
         self._link: Link | None = None
+        self._deaf = False
         self._closed = False
         self._unsaid: dict[str, None] = {}  # in order, each once
         self._unheard: dict[str, None] = {}
@@ -89,8 +92,14 @@ class Words:
                 self._link.on_end(self._news.set)
                 await self._link.listen(CHANNEL, self._on_payload)
             except (Unreachable, Lost, Answered) as error:
-                _log.info("nothing is heard from other nodes: %s", error)
-                await asyncio.sleep(1)
+                if not self._deaf:
+                    _log.info("nothing is heard from other nodes: %s", error)
+                self._deaf = True
+                await asyncio.sleep(AGAIN_S)
+            else:
+                if self._deaf:
+                    _log.info("other nodes are heard again")
+                self._deaf = False
 
     def _on_payload(self, payload: str) -> None:
         by, *words = payload.split("\n")

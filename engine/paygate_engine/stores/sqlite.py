@@ -232,10 +232,6 @@ class SqliteStore:
             )
         )
 
-    async def forget_claims(self, names: Sequence[str]) -> None:
-        """Delete claims that bind no more."""
-        await self._write(partial(sqlite_write.forget_claims, names=names))
-
     async def read_feed(self, feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
         """Posts behind a number, the oldest first."""
         work = partial(sqlite_feeds.feed_page, feed=feed, after_n=after_n, limit=limit)

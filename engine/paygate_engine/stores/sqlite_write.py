@@ -86,7 +86,6 @@ _FORGET_DOCUMENTS_OF = (
     "DELETE FROM documents WHERE (kind, id) IN (SELECT kind, id FROM documents"
     " INDEXED BY documents_by_facet WHERE kind = ? AND f1 = ? AND id < ? ORDER BY id LIMIT ?)"
 )
-_FORGET_CLAIM = "DELETE FROM claims WHERE name = ?"
 
 
 class _NameTaken(Exception):
@@ -138,12 +137,6 @@ def forget_documents(
         return connection.execute(_FORGET_DOCUMENTS_OF, (kind, facet, id_before, limit)).rowcount
 
     return transact(connection, work)
-
-
-def forget_claims(connection: sqlite3.Connection, names: Sequence[str]) -> None:
-    """Delete claims by name."""
-    rows = [(name,) for name in names]
-    transact(connection, lambda connection: connection.executemany(_FORGET_CLAIM, rows))
 
 
 def transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -265,7 +265,7 @@ BEGIN
             AS given (name, stream, body, crc);
     END IF;
 
-    -- A name that was forgotten is free, also for who would have taken it over.
+    -- A name that nobody holds is free, also for who would have taken it over.
     FOR place IN 1..cardinality(taken_names) LOOP
         INSERT INTO paygate.claims AS held (name, stream, body, crc)
         VALUES (
