@@ -64,24 +64,22 @@ class Draft:
     `epoch` is that of the node which decides.
     """
 
-    __slots__ = ("_id", "_payment", "_view", "at_us", "before", "epoch", "events")
+    __slots__ = ("_id", "_view", "at_us", "before", "epoch", "events", "payment")
+
+    payment: Payment
+    """The payment with everything decided so far; there is none before its creation is added."""
 
     def __init__(
         self, payment_id: str, before: Payment | None, at_us: int, *, epoch: int = 0
     ) -> None:
         self.before = before
         self.events: list[e.PaymentEvent] = []
-        self._payment = before
+        if before is not None:
+            self.payment = before
         self._view: PaymentView | None = None
         self._id = payment_id
         self.at_us = at_us
         self.epoch = epoch
-
-    @property
-    def payment(self) -> Payment:
-        """The payment with everything decided so far."""
-        assert self._payment is not None, "the first event creates the payment"
-        return self._payment
 
     @property
     def view(self) -> PaymentView:
@@ -92,9 +90,8 @@ class Draft:
 
     def add(self, event: e.PaymentEvent) -> None:
         """Decide that this happened."""
-        self._payment = evolve(
-            self._payment, event, id=self._id, at_us=self.at_us, epoch=self.epoch
-        )
+        known = self.payment if self.events else self.before
+        self.payment = evolve(known, event, id=self._id, at_us=self.at_us, epoch=self.epoch)
         self._view = None
         self.events.append(event)
 
