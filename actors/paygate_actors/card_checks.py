@@ -93,6 +93,8 @@ def looks_like_card_number(text: str) -> bool:
     """
     if not text.isascii():
         text = "".join(map(_plain, unicodedata.normalize("NFKC", text)))
+    if len(text) < DIGITS_MIN:
+        return False  # as nearly every text, and looking through it is not cheap
     return any(
         is_issued_shape(number) and normalise_number(number) is not None
         for run in _RUN.findall(text)

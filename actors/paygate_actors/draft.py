@@ -11,10 +11,18 @@ from msgspec import Struct
 
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
-from paygate_actors.messages import Failure, Origin, Refusal, TransactionStatus, TransactionType
+from paygate_actors.messages import (
+    Failure,
+    Origin,
+    PaymentView,
+    Refusal,
+    TransactionStatus,
+    TransactionType,
+)
 from paygate_actors.record import Call, Payment
 from paygate_actors.route import Route
 from paygate_actors.states import Fact, moves
+from paygate_actors.views import payment_view
 from paygate_engine.ids import Ids
 
 # A charge goes to this many providers at most: a payer waits, and the issuer sees each decline.
@@ -56,29 +64,35 @@ class Draft:
     `epoch` is that of the node which decides.
     """
 
-    __slots__ = ("_id", "_payment", "at_us", "before", "epoch", "events")
+    __slots__ = ("_id", "_view", "at_us", "before", "epoch", "events", "payment")
+
+    payment: Payment
+    """The payment with everything decided so far; there is none before its creation is added."""
 
     def __init__(
         self, payment_id: str, before: Payment | None, at_us: int, *, epoch: int = 0
     ) -> None:
         self.before = before
         self.events: list[e.PaymentEvent] = []
-        self._payment = before
+        if before is not None:
+            self.payment = before
+        self._view: PaymentView | None = None
         self._id = payment_id
         self.at_us = at_us
         self.epoch = epoch
 
     @property
-    def payment(self) -> Payment:
-        """The payment with everything decided so far."""
-        assert self._payment is not None, "the first event creates the payment"
-        return self._payment
+    def view(self) -> PaymentView:
+        """How that payment is shown: to lists, to the merchant, to who asked. Built once."""
+        if self._view is None:
+            self._view = payment_view(self.payment)
+        return self._view
 
     def add(self, event: e.PaymentEvent) -> None:
         """Decide that this happened."""
-        self._payment = evolve(
-            self._payment, event, id=self._id, at_us=self.at_us, epoch=self.epoch
-        )
+        known = self.payment if self.events else self.before
+        self.payment = evolve(known, event, id=self._id, at_us=self.at_us, epoch=self.epoch)
+        self._view = None
         self.events.append(event)
 
     def move(

@@ -24,7 +24,7 @@ from paygate_actors.messages import (
 )
 from paygate_actors.record import Payment, Txn
 from paygate_actors.states import Fact, Status
-from paygate_actors.views import payment_view, transaction_view
+from paygate_actors.views import transaction_view
 from paygate_engine.ids import Ids
 
 EventType = Literal[
@@ -245,7 +245,7 @@ def events_of(draft: Draft, told: int) -> Iterator[MerchantEvent]:
             livemode=payment.created.livemode,
             payment_id=payment.id,
             sequence=told,
-            payment=payment_view(payment),
+            payment=draft.view,
             transaction=None if txn is None else transaction_view(payment, txn),
             attention=event.code if isinstance(event, e.AttentionRaised) else None,
         )

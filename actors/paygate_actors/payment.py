@@ -67,7 +67,7 @@ class PaymentActor(PaymentAtDesk):
         return self._commit(
             draft,
             cause,
-            reply=lambda: PaymentReply(payment=self._view()),
+            reply=lambda: PaymentReply(payment=draft.view),
             claim=message.claim,
             documents=message.documents,
             card=message.card,
@@ -100,7 +100,7 @@ class PaymentActor(PaymentAtDesk):
         cause = Cause(
             who=f"key:{command.caller.key_id}", what=f"review {command.decision}", why=command.note
         )
-        return self._commit(draft, cause, reply=lambda: PaymentReply(payment=self._view()))
+        return self._commit(draft, cause, reply=lambda: PaymentReply(payment=draft.view))
 
     @handles(Correct)
     def on_correct(self, message: Correct) -> object:

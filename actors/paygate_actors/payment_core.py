@@ -16,14 +16,14 @@ from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.evolving import evolve
 from paygate_actors.house import House
 from paygate_actors.merchant_events import tells
-from paygate_actors.messages import PaymentView, Refusal, TransactionReply
+from paygate_actors.messages import Refusal, TransactionReply
 from paygate_actors.payment_messages import Confirm, Create, Look
 from paygate_actors.pool_messages import Answered
 from paygate_actors.projection import Cause, look_at_us, unit
 from paygate_actors.pursuer import Pursuer
 from paygate_actors.record import Payment
 from paygate_actors.sums import unresolved
-from paygate_actors.views import payment_view, transaction_view
+from paygate_actors.views import transaction_view
 from paygate_actors.waiting import Waiters
 from paygate_engine.actor import LATER
 from paygate_engine.entity import Entity
@@ -203,9 +203,6 @@ class PaymentCore(Entity):
     def _known(self) -> Payment:
         assert self.payment is not None, "the region hands messages to payments that exist"
         return self.payment
-
-    def _view(self) -> PaymentView:
-        return payment_view(self._known())
 
     def _reply(self, answer: Answer) -> TransactionReply | Refusal:
         if answer.refusal is not None:

@@ -140,7 +140,7 @@ def unit(
     wake = _wake(draft)
     # Without an event nothing conflicts: another node may have recorded more meanwhile, and its
     # documents must not be written over by those of an older state.
-    changed = documents(draft.before, payment) if draft.events else ()
+    changed = documents(draft.before, payment, view=draft.view) if draft.events else ()
     moved = None if epoch == 0 else tally(draft.before, payment)
     return Unit(
         events=tuple(
@@ -252,8 +252,13 @@ def charge_link(provider: str) -> str:
     return f"at {provider}"
 
 
-def documents(before: Payment | None, payment: Payment) -> tuple[Document, ...]:
-    """The documents that change from `before` (None: all of them) to the payment as it is now."""
+def documents(
+    before: Payment | None, payment: Payment, *, view: PaymentView | None = None
+) -> tuple[Document, ...]:
+    """The documents that change from `before` (None: all of them) to the payment as it is now.
+
+    `view` is the payment's, where it has been built already.
+    """
     created = payment.created
     links: tuple[tuple[str, str], ...] = ()
     if before is None:
@@ -264,7 +269,7 @@ def documents(before: Payment | None, payment: Payment) -> tuple[Document, ...]:
         )
         if created.store_credential and created.method.token is not None:
             links = (*links, (CREDENTIAL_LINK, created.method.token))
-    view = payment_view(payment)
+    view = view or payment_view(payment)
     main = Document(
         kind=PAYMENT,
         id=payment.id,

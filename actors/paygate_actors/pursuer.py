@@ -72,8 +72,11 @@ class Pursuer:
 
         False when nothing is left to follow: then this pursuer has done its work.
         """
-        fresh = {event.key for event in news if isinstance(event, e.CallStarted | e.CallPrepared)}
         open_calls = unresolved(payment)
+        if not open_calls:
+            self.drop()
+            return False
+        fresh = {event.key for event in news if isinstance(event, e.CallStarted | e.CallPrepared)}
         if not any(call.charges and call.state in ("open", "pending") for call in open_calls):
             self._card = None  # no charge can need it again: not with the CVV
         for key in self._pursuits.keys() - {call.key for call in open_calls}:
@@ -86,7 +89,7 @@ class Pursuer:
                 self._send(payment, call, pursuit)
             elif not pursuit.under_way:
                 self._later(call, pursuit)
-        return bool(open_calls)
+        return True
 
     def heard(self, message: Answered) -> None:
         """An answer came in, whatever it says."""

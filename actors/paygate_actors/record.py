@@ -145,22 +145,30 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def unseen(self) -> tuple[Concern, ...]:
         """What a person should still look at, the newest last."""
-        return tuple(concern for concern in self.concerns if not concern.seen)
+        return tuple([concern for concern in self.concerns if not concern.seen])
 
     @property
     def attention(self) -> str | None:
         """What to look at first: the newest thing; a doubt, which may end by itself, last."""
+        if not self.concerns:
+            return None  # as nearly always
         codes = [concern.code for concern in self.unseen]
         others = [code for code in codes if code != IN_DOUBT]
         return others[-1] if others else codes[-1] if codes else None
 
     def call(self, key: str) -> Call | None:
         """The call with this key."""
-        return next((call for call in self.calls if call.key == key), None)
+        for call in self.calls:
+            if call.key == key:
+                return call
+        return None
 
     def txn(self, transaction_id: str) -> Txn | None:
         """The transaction with this id."""
-        return next((txn for txn in self.txns if txn.id == transaction_id), None)
+        for txn in self.txns:
+            if txn.id == transaction_id:
+                return txn
+        return None
 
 
 def is_stray(payment: Payment, call: Call) -> bool:

@@ -115,20 +115,21 @@ def decide(
     }
     able = [id_ for id_ in named if reasons[id_] is None]
     reserve = [id_ for id_ in others if _why_not(by_id[id_], facts, step_up=step_up) is None]
+    behind: dict[str, Behind] = {each.id: each.behind for each in candidates if each.behind}
+    weights = {id_: by_id[id_].weight for id_ in able}
     well, badly = (
         ordered(
             rule,
-            [id_ for id_ in able if (by_id[id_].behind is None) is healthy],
+            part,
             routing=routing,
             payment_id=facts.payment_id,
             amount=facts.amount,
-            weights={id_: by_id[id_].weight for id_ in able},
+            weights=weights,
             rate=rate,
         )
-        for healthy in (True, False)
+        for part in _apart(able, behind)
     )
-    well_too = [id_ for id_ in reserve if by_id[id_].behind is None]
-    badly_too = [id_ for id_ in reserve if by_id[id_].behind is not None]
+    well_too, badly_too = _apart(reserve, behind)
     order = (*well.order, *well_too, *badly.order, *badly_too)
     if not order:
         return None
@@ -143,7 +144,7 @@ def decide(
             share_milli=chances[order[0]],
             explored=first is not None and first.explored,
             left_out=tuple(Aside(provider=id_, why=why) for id_, why in reasons.items() if why),
-            behind=_badly(order, by_id),
+            behind=tuple(Aside(provider=id_, why=behind[id_]) for id_ in order if id_ in behind),
             bin=None if facts.bin is None else facts.bin[:BIN_DIGITS],
             three_d_secure=rule.three_d_secure,
             retry_declines=() if facts.pin else rule.retry_declines,
@@ -220,6 +221,9 @@ def _why_not(candidate: Candidate | None, facts: Facts, *, step_up: bool) -> Lef
     return unfit(facts.created, can, step_up="required" if step_up else "automatic")
 
 
-def _badly(order: Sequence[str], by_id: Mapping[str, Candidate]) -> tuple[Aside, ...]:
-    whys: dict[str, Behind | None] = {id_: by_id[id_].behind for id_ in order}
-    return tuple(Aside(provider=id_, why=why) for id_, why in whys.items() if why is not None)
+def _apart(order: list[str], behind: Mapping[str, Behind]) -> tuple[list[str], list[str]]:
+    """Those that do well, and those that do badly; in the same order."""
+    if not behind:
+        return order, []
+    badly = [id_ for id_ in order if id_ in behind]
+    return [id_ for id_ in order if id_ not in behind], badly

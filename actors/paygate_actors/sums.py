@@ -1,6 +1,6 @@
 """What follows from a payment's transactions and calls: sums, and what is still open. Pure."""
 
-from paygate_actors.record import Call, Payment, Txn, is_release
+from paygate_actors.record import UNRESOLVED, Call, Payment, Txn, is_release
 
 
 def refunded(payment: Payment) -> int:
@@ -50,19 +50,15 @@ def _disputed_elsewise(payment: Payment) -> bool:
 
 def open_txn(payment: Payment, *types: str) -> Txn | None:
     """The first transaction of these types that is still pending; giving back a stray is none."""
-    return next(
-        (
-            txn
-            for txn in payment.txns[1:]
-            if txn.status == "pending" and txn.type in types and not txn.of_stray
-        ),
-        None,
-    )
+    for txn in payment.txns[1:]:
+        if txn.status == "pending" and txn.type in types and not txn.of_stray:
+            return txn
+    return None
 
 
 def unresolved(payment: Payment) -> tuple[Call, ...]:
     """Every call on which the provider has not said its last word."""
-    return tuple(call for call in payment.calls if call.unresolved)
+    return tuple([call for call in payment.calls if call.state in UNRESOLVED])
 
 
 def unclear(payment: Payment) -> tuple[Call, ...]:
@@ -91,7 +87,10 @@ def release_of(payment: Payment, charge: Call) -> Call | None:
 
 def charge_of(payment: Payment) -> Call | None:
     """The newest attempt at the money."""
-    return next((call for call in reversed(payment.calls) if call.charges), None)
+    for call in reversed(payment.calls):
+        if call.charges:
+            return call
+    return None
 
 
 def in_doubt(payment: Payment) -> bool:
@@ -101,15 +100,21 @@ def in_doubt(payment: Payment) -> bool:
 
 def expected_by_us(payment: Payment) -> int | None:
     """When the provider said that it would be done, while it is not."""
-    return next((call.expected_by_us for call in payment.calls if call.state == "pending"), None)
+    for call in payment.calls:
+        if call.state == "pending":
+            return call.expected_by_us
+    return None
 
 
 def _sum(payment: Payment, type: str, statuses: tuple[str, ...]) -> int:  # noqa: A002
+    others = payment.txns[1:]
+    if not others:
+        return 0  # nearly every payment, nearly always: it has its own transaction alone
     # What a provider reports in another currency is booked as such, and adds to nothing.
     currency = payment.created.currency
     return sum(
         txn.amount_minor
-        for txn in payment.txns[1:]
+        for txn in others
         if txn.type == type
         and txn.status in statuses
         and txn.currency == currency

@@ -14,6 +14,7 @@ import hashlib
 import struct
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from paygate_engine.errors import Corrupt
@@ -70,14 +71,14 @@ def events_digest(events: Sequence[Event]) -> bytes:
     """SHA-256 over every field of the events, in order."""
     if not events:
         return _NO_EVENTS
-    digest = hashlib.sha256()
+    parts: list[bytes] = []
     for event in events:
-        stream, kind = event.stream.encode(), event.kind.encode()
-        digest.update(_EVENT.pack(len(stream), event.seq, event.at_us, len(kind), len(event.body)))
-        digest.update(stream + kind + event.body)
+        stream, kind, body = event.stream.encode(), event.kind.encode(), event.body
+        fixed = _EVENT.pack(len(stream), event.seq, event.at_us, len(kind), len(body))
+        parts += (fixed, stream, kind, body)
         if event.epoch:  # an event of the only node has none
-            digest.update(_EPOCH.pack(event.epoch))
-    return digest.digest()
+            parts.append(_EPOCH.pack(event.epoch))
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def row_hash(before: bytes, row: AuditRow) -> bytes:
@@ -145,14 +146,7 @@ def _next_row(n: int, before: bytes, entry: AuditEntry, events: Sequence[Event])
         digest=events_digest(covered),
         hash=b"",
     )
-    return AuditRow(
-        n=n,
-        entry=entry,
-        first_seq=row.first_seq,
-        events=row.events,
-        digest=row.digest,
-        hash=row_hash(before, row),
-    )
+    return msgspec.structs.replace(row, hash=row_hash(before, row))
 
 
 def _row_fault(head: Head, row: AuditRow, published: bytes | None) -> str | None:

@@ -160,9 +160,9 @@ class Entity(LightActor):
         """
         if self.box_then is not None:
             raise RuntimeError(f"{self} is recording already")
-        expected = self.seq
+        expected, stream = self.seq, self.stream
         for event in unit.events:
-            if event.stream == self.stream:
+            if event.stream == stream:
                 expected += 1
                 if event.seq != expected:
                     raise ValueError(f"{self}: event {event.seq} where {expected} is next")

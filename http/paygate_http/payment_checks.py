@@ -15,7 +15,7 @@ from msgspec import Raw, UnsetType
 
 from paygate_actors.address import check_address
 from paygate_actors.amounts import check_bounds
-from paygate_actors.card import DIGITS_MIN, SealedCard
+from paygate_actors.card import SealedCard
 from paygate_actors.card_checks import MONTHS, YEAR_MAX, check_card, looks_like_card_number
 from paygate_actors.config import AmountBounds
 from paygate_actors.messages import Address
@@ -200,9 +200,6 @@ def check_text(text: str, pointer: str, faults: Faults) -> None:
     """Refuse control characters in free text, and what looks like a card number."""
     if _CONTROL.search(text) is not None:
         faults.add(pointer, "control_character", "must not hold control characters")
-    elif len(text) < DIGITS_MIN and text.isascii():
-        # Nearly every text is too short to hold a number, and looking for one is not cheap.
-        return
     elif looks_like_card_number(text) and _UUID.fullmatch(text) is None:
         faults.add(pointer, "card_number_in_text", "must not hold a card number")
 

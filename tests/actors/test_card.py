@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stdnum import luhn
 
 from paygate_actors.brands import brand_of
-from paygate_actors.card import SealedCard, normalise_number
+from paygate_actors.card import SealedCard, check_digit_fits, normalise_number
 from paygate_actors.payment_methods import CardMethod
 
 NUMBER = "4242424242424242"
@@ -35,6 +35,11 @@ def card() -> SealedCard:
 def _shows_nothing(text: str) -> bool:
     text = re.sub(r" at 0x[0-9a-f]+", "", text)  # three digits of an address may be those of a CVV
     return not any(secret in text for secret in (NUMBER, NUMBER[:6], "4242 4242", CVV))
+
+
+@given(st.text("0123456789", min_size=13, max_size=19))
+def test_a_check_digit_fits_where_a_library_says_so(digits: str):
+    assert check_digit_fits(digits) == luhn.is_valid(digits)
 
 
 def test_only_reveal_gives_the_number_and_the_cvv(card: SealedCard):

@@ -58,6 +58,17 @@ def test_the_payments_document_is_what_everybody_sees_after_the_commit():
     assert document.scope == "m_1"
 
 
+def test_a_view_that_was_looked_at_early_shows_what_is_decided_after_it_too():
+    story = Story()
+    draft = Draft(PAYMENT_ID, story.payment, NOW_US + 5)
+    early = draft.view
+
+    facts.said(draft, story.newest, approved(), story.ctx)
+
+    assert (early.status, draft.view.status) == ("processing", "success")
+    assert draft.view == payment_view(draft.payment)
+
+
 def test_a_transaction_is_found_by_its_payment_and_by_the_providers_id():
     committed = said(Story(), approved())
 

@@ -3,9 +3,11 @@
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from paygate_engine.clock import ManualClock, SystemClock
-from paygate_engine.ids import ALPHABET, Ids
+from paygate_engine.ids import ALPHABET, RANDOM_BITS, TIME_BITS, Ids
 
 
 def test_ids_sort_by_the_time_of_their_making() -> None:
@@ -29,6 +31,11 @@ def test_the_time_of_an_id_is_that_of_its_making() -> None:
     assert Ids.time_of(made) == 1_700_000_000_123_456
 
 
+@given(at_us=st.integers(0, 2**TIME_BITS - 1), entropy=st.integers(0, 2**RANDOM_BITS - 1))
+def test_every_time_that_an_id_can_hold_is_read_back(at_us: int, entropy: int) -> None:
+    assert Ids.time_of(Ids.compose("pay", at_us=at_us, entropy=entropy)) == at_us
+
+
 def test_the_floor_is_below_every_id_of_its_microsecond_and_above_those_before() -> None:
     clock = ManualClock()
     ids = Ids(clock, random.Random(1))
@@ -42,7 +49,21 @@ def test_the_floor_is_below_every_id_of_its_microsecond_and_above_those_before()
 
 
 @pytest.mark.parametrize(
-    "text", ["", "pay", "pay_", "pay_short", "_" + "0" * 26, "pay_" + "u" * 26, "pay_" + "0" * 27]
+    "text",
+    [
+        "",
+        "pay",
+        "pay_",
+        "pay_short",
+        "_" + "0" * 26,
+        "pay_" + "u" * 26,
+        "pay_" + "0" * 27,
+        "pay_" + "A" * 26,
+        "pay_ " + "0" * 25,
+        "pay_+" + "0" * 25,
+        "pay_" + "\u0660" * 26,  # a digit of another script
+        "pay_" + "0" * 26 + "\n",
+    ],
 )
 def test_what_is_no_id_has_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
