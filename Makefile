@@ -11,13 +11,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip reads groups of dependencies from 25.1 on; a fresh venv may bring an older one.
 PIP_VERSION := $(shell sed -n 's/^pip==//p' $(CONSTRAINTS))
 # What takes minutes and a machine of its own has a command of its own.
-LONG := bench/bench_100k.py bench/bench_slo.py
+LONG := bench/bench_100k.py bench/bench_day.py bench/bench_slo.py
 BENCHES := $(filter-out $(LONG),$(wildcard bench/bench_*.py))
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test check format bench bench-100k bench-slo sim bite crash pythons matrix strangers mutate diagram clean
+.PHONY: help setup serve test check format bench bench-100k bench-day bench-slo sim bite crash pythons matrix strangers mutate diagram clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: $(STAMP) ## run the benchmarks at full size, one after another, each with
 
 bench-100k: $(STAMP) ## hold 100,000 payments in flight at once, and let them all end (--payments N)
 	$(BIN)/python bench/bench_100k.py $(ARGS)
+
+bench-day: $(STAMP) ## a day of a million payments in minutes, the store growing (--payments N)
+	$(BIN)/python bench/bench_day.py $(ARGS)
 
 bench-slo: $(STAMP) ## a steady mixed load with faults, held against what is promised (--minutes N)
 	$(BIN)/python bench/bench_slo.py $(ARGS)

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 # A script finds what lies beside it, and `pytest` what tests share; each needs the other as well.
 sys.path += [str(HERE), str(HERE.parent / "tests" / "conformance")]
 
-from callers import quantile_ms  # noqa: E402  # see above
+from callers import Lines, quantile_ms  # noqa: E402  # see above
 from journeys import Journeys  # noqa: E402  # see above
 from ledger_match import disagreements  # noqa: E402  # see above
 from process_rig import process_rig  # noqa: E402  # see above
@@ -33,6 +33,7 @@ from slo_verdict import (  # noqa: E402  # see above
     causes,
     promises,
 )
+from vitals import port_of  # noqa: E402  # see above
 
 from paygate_http.sandbox.faults import After, Before, During, OnWebhook  # noqa: E402  # see above
 
@@ -85,8 +86,9 @@ async def live(folder: Path, *, seconds: float, rate: float, share: float, seed:
     async with process_rig(folder, seed=seed) as rig:
         (await rig.sandbox.ask("POST", "/faults", sheet(share, seed))).made()
         gateway = await rig.serve()
-        journeys = Journeys(int(gateway.url.rpartition(":")[2]), random.Random(seed))
-        await journeys.run(rate=rate, seconds=seconds)
+        async with Lines(port_of(gateway)) as lines:
+            journeys = Journeys(lines, random.Random(seed))
+            await journeys.run(rate=rate, seconds=seconds)
         PROGRESS.note("waiting until nothing is open")
         seen = await gateway.settled()
         found = disagreements(seen, await rig.sandbox.ledger())

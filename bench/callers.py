@@ -72,7 +72,10 @@ class Lines:
         self._free.append(line)
         return answer
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         """Hang up everywhere."""
         while self._free:
             await self._free.pop().close()

@@ -7,6 +7,7 @@ by webhooks from 5 s on, evenly over 25 s; how long the gateway takes for those 
 """
 
 import asyncio
+import itertools
 import sys
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from ledger_match import disagreements
 from msgspec import Struct
 from process_rig import GatewayClient, ProcessRig, Settled, command, process_rig
 from progress import PROGRESS
-from vitals import Vitals, Watch, watched
+from vitals import Vitals, Watch, port_of, watched
 
 HERE: Final = Path(__file__).resolve().parent
 # An hour: the most that the sandbox takes. It is told when to end them.
@@ -86,15 +87,12 @@ async def fly(folder: Path, plan: Plan) -> Flight:
     flight = Flight(plan=plan, marks={}, said={"empty": [], "filling": [], "full": []})
     ledger = folder / "pauses"
     async with airport(folder, ledger) as (rig, gateway):
-        lines = Lines(int(gateway.url.rpartition(":")[2]))
         ids: set[str] = set()
-        numbers = iter(range(2 * plan.payments + 10**6))
-        async with watched(gateway, LOOK_S) as watch:
-            pilot = _Pilot(flight, lines, ids, numbers, watch)
+        async with Lines(port_of(gateway)) as lines, watched(gateway, LOOK_S) as watch:
+            pilot = _Pilot(flight, lines, ids, watch)
             await pilot.up()
             await pilot.down(rig)
             flight.seen = watch.seen
-        await lines.close()
         PROGRESS.note("reading the books")
         flight.wrong = await reconciled(rig, gateway, ids)
         flight.proved = await _proved(rig, gateway) if plan.prove else ""
@@ -104,13 +102,11 @@ async def fly(folder: Path, plan: Plan) -> Flight:
 
 
 class _Pilot:
-    def __init__(
-        self, flight: Flight, lines: Lines, ids: set[str], numbers: Iterator[int], watch: Watch
-    ) -> None:
+    def __init__(self, flight: Flight, lines: Lines, ids: set[str], watch: Watch) -> None:
         self._flight = flight
         self._lines = lines
         self._ids = ids
-        self._numbers = numbers
+        self._numbers = itertools.count()
         self._watch = watch
 
     async def up(self) -> None:

@@ -56,8 +56,8 @@ class Ending(Struct, frozen=True, kw_only=True):
 class Journeys:
     """Journeys at one gateway. `reads`: seconds of each; `wrong`: sentences."""
 
-    def __init__(self, port: int, rng: random.Random) -> None:
-        self._lines = Lines(port)
+    def __init__(self, lines: Lines, rng: random.Random) -> None:
+        self._lines = lines
         self._rng = rng
         self._known: list[str] = []
         self._number = 0
@@ -78,7 +78,6 @@ class Journeys:
                 self.begun[kind] += 1
                 PROGRESS.note(f"{self.begun.total()} of {whole} begun, {len(self.endings)} over")
                 group.create_task(self._journey(kind, due_s))
-        await self._lines.close()
 
     async def _journey(self, kind: str, due_s: float) -> None:
         match kind:

@@ -41,9 +41,9 @@ class Vitals(Struct, frozen=True, kw_only=True):
 class Watch:
     """Looks at one gateway, and keeps what it saw."""
 
-    def __init__(self, gateway: GatewayClient) -> None:
+    def __init__(self, gateway: GatewayClient, lines: Lines) -> None:
         self._gateway = gateway
-        self._lines = Lines(int(gateway.url.rpartition(":")[2]))
+        self._lines = lines
         self.seen: list[Vitals] = []
 
     async def look(self) -> Vitals:
@@ -64,31 +64,32 @@ class Watch:
         self.seen.append(found)
         return found
 
-    async def close(self) -> None:
-        """Hang up."""
-        await self._lines.close()
-
 
 @asynccontextmanager
 async def watched(gateway: GatewayClient, every_s: float) -> AsyncGenerator[Watch]:
     """Look once in a while until the block ends."""
-    watch = Watch(gateway)
-
-    async def keep_looking() -> None:
-        while True:
-            await watch.look()
-            await asyncio.sleep(every_s)
-
-    looking = asyncio.create_task(keep_looking())
-    try:
-        yield watch
-    finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
-        await watch.close()
+    async with Lines(port_of(gateway)) as lines:
+        watch = Watch(gateway, lines)
+        looking = asyncio.create_task(_keep_looking(watch, every_s))
+        try:
+            yield watch
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
 
-def memory_of(pid: int) -> int:
+async def _keep_looking(watch: Watch, every_s: float) -> None:
+    while True:
+        await watch.look()
+        await asyncio.sleep(every_s)
+
+
+def port_of(gateway: GatewayClient) -> int:
+    """Where it listens."""
+    return int(gateway.url.rpartition(":")[2])
+
+
+def memory_of(pid: int | str) -> int:
     """Bytes of memory that are in use (RSS)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
