@@ -31,6 +31,12 @@ PROBE_S = 30.0
 MINUTES_MAX = 45.0
 PICTURE = HERE.parent / "docs" / "img" / "flight.png"
 MIB = 1024 * 1024
+# Begin and end of each phase in which payments are accepted, their calls and answers included.
+PROBED = (
+    ("empty", "filling", "before"),
+    ("filling", "full", "filling"),
+    ("full", "ending", "all live"),
+)
 
 
 def parsed(words: list[str] | None = None) -> argparse.Namespace:
@@ -56,17 +62,14 @@ def show(flight: Flight) -> None:
     marks = flight.marks
     accepted = len(flight.seconds("filling"))
     filled_s = marks["filled"] - marks["filling"]
-    cpu_s = (
-        at(flight.between("filling", "full")).cpu_s - at(flight.between("empty", "filling")).cpu_s
-    )
-    print(f"{accepted} accepted in {filled_s:.0f} s: {accepted / filled_s:.0f} a second", end="")
-    print(f", {1e6 * cpu_s / accepted:.0f} us of the gateway's CPU each, its call included")
-    print(f"{'accept, ms':<12}{'n':>8}{'p50':>8}{'p99':>8}{'p99.9':>8}{'503':>6}")
-    for phase, name in (("empty", "before"), ("filling", "filling"), ("full", "all live")):
+    print(f"{accepted} accepted in {filled_s:.0f} s: {accepted / filled_s:.0f} a second")
+    print(f"{'accept, ms':<12}{'n':>8}{'p50':>8}{'p99':>8}{'p99.9':>8}{'503':>6}{'us CPU':>8}")
+    for phase, end, name in PROBED:
         seconds = flight.seconds(phase)
         refused = sum(each.status == 503 for each in flight.said[phase])
         quantiles = "".join(f"{quantile_ms(seconds, each):>8.1f}" for each in (0.5, 0.99, 0.999))
-        print(f"{name:<12}{len(seconds):>8}{quantiles}{refused:>6}")
+        cpu_us = 1e6 * flight.cpu_s(phase, end) / len(seconds)
+        print(f"{name:<12}{len(seconds):>8}{quantiles}{refused:>6}{cpu_us:>8.0f}")
     print(
         f"{'':<12}{'live':>8}{'RSS MiB':>9}{'loop ms, median and worst':>28}{'oldest message':>16}"
     )
@@ -81,7 +84,7 @@ def show(flight: Flight) -> None:
         )
     _show_weight(flight)
     _show_pauses(flight)
-    ended = at(flight.between("ending", "end")).cpu_s - at(flight.between("full", "ending")).cpu_s
+    ended = flight.cpu_s("ending", "end")
     live = at(flight.between("full", "ending")).live
     sandbox_s = flight.plan.after_s + flight.plan.within_s
     print(

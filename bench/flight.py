@@ -68,6 +68,11 @@ class Flight(Struct, kw_only=True):
         """What was seen from the one mark to the other."""
         return [each for each in self.seen if self.marks[begin] <= each.at_s <= self.marks[end]]
 
+    def cpu_s(self, begin: str, end: str) -> float:
+        """The gateway's CPU seconds from the one mark to the other, as near as was looked."""
+        first, *_, last = self.between(begin, end)
+        return last.cpu_s - first.cpu_s
+
     def seconds(self, phase: str) -> list[float]:
         """The latencies of what was accepted in a phase."""
         return [each.seconds for each in self.said[phase] if each.status == 201]
@@ -112,33 +117,35 @@ class _Pilot:
     async def up(self) -> None:
         """Accept until as many are live as are planned, then more at a steady rate."""
         plan = self._flight.plan
-        self._mark("empty")
+        await self._mark("empty")
         await self._probe("empty")
-        self._mark("filling")
+        await self._mark("filling")
         room = iter(range(plan.payments - len(self._ids)))
         await asyncio.gather(*(self._fill(room) for _ in range(CALLERS)))
-        self._mark("filled")
+        await self._mark("filled")
         await self._sent()
-        self._mark("full")
+        await self._mark("full")
         await self._probe("full")
 
     async def down(self, rig: ProcessRig) -> None:
         """End them all, and wait until the last of them has."""
         await self._sent()
-        self._mark("ending")
+        await self._mark("ending")
         plan = self._flight.plan
         body = {"afterMs": round(1e3 * plan.after_s), "withinMs": round(1e3 * plan.within_s)}
         ending: int = (await rig.sandbox.ask("POST", "/pending/end", body)).made()["ending"]
         assert ending == len(self._ids), f"{ending} are pending of {len(self._ids)}"
         await self._until(lambda seen: seen.gauges.get(SETTLED, 0) >= ending)
-        self._mark("drained")
+        await self._mark("drained")
         # What lingers in memory, and what is freed after the last one.
         await asyncio.sleep(3 * LOOK_S)
-        await self._watch.look()
-        self._mark("end")
+        await self._mark("end")
 
-    def _mark(self, name: str) -> None:
+    async def _mark(self, name: str) -> None:
+        """A phase begins: looked at just before and just after."""
+        await self._watch.look()
         self._flight.marks[name] = time.perf_counter()
+        await self._watch.look()
 
     async def _fill(self, room: Iterator[int]) -> None:
         for _place in room:
@@ -176,7 +183,7 @@ class _Pilot:
                 ended = seen.gauges.get(SETTLED, 0)
                 PROGRESS.note(f"{seen.live} in memory, {ended:.0f} of {len(self._ids)} have ended")
                 # Another process is looked at: there is nothing here to be woken by.
-                await asyncio.sleep(LOOK_S / 4)
+                await asyncio.sleep(LOOK_S)
 
 
 class _Reply(Struct):
