@@ -36,6 +36,8 @@ from paygate_http.process import settle
 # As many as a group of the journal takes well; each caller waits for his answer.
 CALLERS: Final = 500
 STAGES: Final = 10
+# A disk that stalls for seconds refuses everybody for that long; a second lies between.
+ATTEMPTS_MAX: Final = 60
 # Everybody pays once, or the fraud rules would block him; lists of the first of them are asked for.
 CUSTOMERS: Final = 1_000
 # Ids that are told for reading, of each stage.
@@ -119,22 +121,30 @@ async def _pay(
 ) -> None:
     for _place in places:
         number = next(numbers)
-        reply = await gateway.front.process(
-            ProcessPayment(
-                caller=MERCHANT,
-                amount=Money(100 + number % 50_000, "USD"),
-                method=CardMethod(
-                    kind="card",
-                    card=SealedCard(card(number), "123"),
-                    expiry_month=12,
-                    expiry_year=2049,
-                ),
-                metadata={"orderID": f"order-{number}", "customerID": f"customer-{number}"},
-                idempotency_key=f"stored-{number}",
-            )
-        )
-        assert isinstance(reply, PaymentReply), reply
-        ids.append(reply.payment.id)
+        ids.append(await _paid(gateway, number))
+
+
+async def _paid(gateway: Gateway, number: int) -> str:
+    """The id of a payment that is made; what is not known yet is asked for again under its key."""
+    command = ProcessPayment(
+        caller=MERCHANT,
+        amount=Money(100 + number % 50_000, "USD"),
+        method=CardMethod(
+            kind="card",
+            card=SealedCard(card(number), "123"),
+            expiry_month=12,
+            expiry_year=2049,
+        ),
+        metadata={"orderID": f"order-{number}", "customerID": f"customer-{number}"},
+        idempotency_key=f"stored-{number}",
+    )
+    for _attempt in range(ATTEMPTS_MAX):
+        reply = await gateway.front.process(command)
+        if isinstance(reply, PaymentReply):
+            return reply.payment.id
+        assert reply.code in ("outcome_unknown", "overloaded"), reply
+        await asyncio.sleep(1)
+    raise AssertionError(f"payment {number} was refused {ATTEMPTS_MAX} times")
 
 
 def bytes_of(folder: Path) -> int:
