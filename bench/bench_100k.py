@@ -24,10 +24,11 @@ from flight_picture import draw  # noqa: E402  # see above
 from vitals import Vitals  # noqa: E402  # see above
 
 PAYMENTS = 100_000
-# An open loop that leaves most of a core free, long enough for a 99.9th percentile.
-RATE = 100.0
-PROBE_S = 30.0
-# All of it takes some ten minutes on two shared cores.
+# An open loop whose payments come one by one, a group of the journal for each step of each: some
+# 4 ms of CPU a payment, an eighth of a core. Long enough for a 99th percentile.
+RATE = 30.0
+PROBE_S = 40.0
+# All of it took twenty minutes on two cores of which it had a third.
 MINUTES_MAX = 45.0
 PICTURE = HERE.parent / "docs" / "img" / "flight.png"
 MIB = 1024 * 1024
@@ -133,7 +134,8 @@ def main() -> int:
     flight = asyncio.run(run())
     show(flight)
     draw(flight, given.picture)
-    return 1 if flight.wrong or (plan.prove and not flight.proved.startswith("exit code 0")) else 0
+    proved = flight.proved.startswith("exit code 0") or not plan.prove
+    return 0 if proved and not flight.wrong else 1
 
 
 @pytest.mark.slow

@@ -15,7 +15,12 @@ from matplotlib.figure import Figure
 MIB: Final = 1024 * 1024
 # A window for percentiles: long enough for a few hundred answers.
 WINDOW_S: Final = 5.0
-_PHASES: Final = (("filling", "filling"), ("full", "all live"), ("ending", "drain"))
+# A phase's name stands behind its beginning; a short one's before it, where there is room.
+_PHASES: Final = (
+    ("filling", "filling", "left"),
+    ("full", "all live", "right"),
+    ("ending", "drain", "left"),
+)
 
 
 def draw(flight: Flight, file: Path) -> None:
@@ -35,11 +40,11 @@ def draw(flight: Flight, file: Path) -> None:
     for axes in (live, latency, memory):
         axes.grid(visible=True, alpha=0.3)
         axes.set_xlim(0, times[-1])
-        for mark, name in _PHASES:
+        for mark, name, side in _PHASES:
             at_s = flight.marks[mark] - began_s
             axes.axvline(at_s, color="grey", linewidth=0.8)
             if axes is live:
-                axes.annotate(name, (at_s, 0), xytext=(3, 3), textcoords="offset points", size=8)
+                axes.text(at_s, 0, f" {name} ", size=8, ha=side, va="bottom")
     live.set_ylim(bottom=0)
     memory.set_ylim(bottom=0)
     file.parent.mkdir(parents=True, exist_ok=True)
