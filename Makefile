@@ -10,7 +10,9 @@ CONSTRAINTS := requirements/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip reads groups of dependencies from 25.1 on; a fresh venv may bring an older one.
 PIP_VERSION := $(shell sed -n 's/^pip==//p' $(CONSTRAINTS))
-BENCHES := $(wildcard bench/bench_*.py)
+# What takes minutes and a machine of its own has a command of its own.
+LONG := bench/bench_100k.py bench/bench_day.py bench/bench_slo.py
+BENCHES := $(filter-out $(LONG),$(wildcard bench/bench_*.py))
 # Files of tests run two at a time, each in one process: many of them wait for servers, and a test of
 # time wants a core beside it. JOBS=0 runs them one after another, in the process itself.
 JOBS ?= 2
@@ -19,10 +21,10 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test check format bench sim bite crash pythons matrix strangers mutate diagram clean
+.PHONY: help setup serve test check format bench bench-100k bench-day bench-slo sim bite crash pythons matrix strangers mutate diagram clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with everything in it; nothing happens when it is up to date
 
@@ -59,6 +61,15 @@ format: $(STAMP) ## put every file into the one format
 
 bench: $(STAMP) ## run the benchmarks at full size, one after another, each with its table
 	@set -e; for each in $(BENCHES); do echo "== $$each"; $(BIN)/python $$each; done
+
+bench-100k: $(STAMP) ## hold 100,000 payments in flight at once, and let them all end (--payments N)
+	$(BIN)/python bench/bench_100k.py $(ARGS)
+
+bench-day: $(STAMP) ## a day of a million payments in minutes, the store growing (--payments N)
+	$(BIN)/python bench/bench_day.py $(ARGS)
+
+bench-slo: $(STAMP) ## a steady mixed load with faults, held against what is promised (--minutes N)
+	$(BIN)/python bench/bench_slo.py $(ARGS)
 
 SEEDS ?= 1..2000
 sim: $(STAMP) ## live whole worlds in virtual time, on all cores (SEEDS=1..2000)

@@ -74,13 +74,15 @@ class Pursuer:
         """
         open_calls = unresolved(payment)
         if not open_calls:
+            for pursuit in self._pursuits.values():
+                pursuit.end()
             self.drop()
             return False
         fresh = {event.key for event in news if isinstance(event, e.CallStarted | e.CallPrepared)}
         if not any(call.charges and call.state in ("open", "pending") for call in open_calls):
             self._card = None  # no charge can need it again: not with the CVV
         for key in self._pursuits.keys() - {call.key for call in open_calls}:
-            del self._pursuits[key]
+            self._pursuits.pop(key).end()
             self._house.in_doubt.pop(key, None)
         for call in open_calls:
             pursuit = self._pursuits.setdefault(call.key, Pursuit())
@@ -272,7 +274,10 @@ class Pursuer:
     def _set_timer(self, call: Call, pursuit: Pursuit, delay_s: float) -> None:
         system = self._house.system
         pursuit.due_s = system.clock.monotonic_s() + delay_s
-        system.after(delay_s, self._house.again, (self._payment_id, Pursue(key=call.key)))
+        if pursuit.timer is not None:
+            pursuit.timer.cancel()
+        letter = (self._payment_id, Pursue(key=call.key))
+        pursuit.timer = system.remind(delay_s, self._house.again, letter)
 
     def _submit(self, call: Call, pursuit: Pursuit, job: Perform | LookUp) -> None:
         pursuit.under_way = True

@@ -22,6 +22,7 @@ from paygate_actors.outcomes import (
 )
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.record import Call
+from paygate_engine.timers import Timer
 
 Step = Literal["look_up", "send"]
 
@@ -53,7 +54,8 @@ class Pursuit:
     `has_turn`: its turn to ask was taken, and comes at `due_s`.
     `due_s`: when the next step is due, on the monotonic clock; a timer that fires before it is an
     old one. `asked_s`: when the newest look-up was made, by the same clock. `heard`: the newest
-    answer, in a word; `pause_s`: how long its provider wants to be left alone since.
+    answer, in a word; `pause_s`: how long its provider wants to be left alone since. `timer`: what
+    wakes its payment then.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Pursuit:
         "heard",
         "lost",
         "pause_s",
+        "timer",
         "under_way",
     )
 
@@ -78,6 +81,12 @@ class Pursuit:
         self.asked_s: float | None = None
         self.heard: str | None = None
         self.pause_s = 0.0
+        self.timer: Timer | None = None
+
+    def end(self) -> None:
+        """It is settled: its payment may sleep, and need not be read back to be told nothing."""
+        if self.timer is not None:
+            self.timer.cancel()
 
     def hear(self, outcome: Outcome | Prepared, *, preparing: bool = False) -> None:
         """Take note of an answer; of the first of two steps it says nothing of the second."""

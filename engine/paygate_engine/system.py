@@ -26,7 +26,7 @@ from paygate_engine.future import LoopFuture
 from paygate_engine.ids import Ids
 from paygate_engine.ref import LightRef
 from paygate_engine.stats import Stats
-from paygate_engine.timers import Wheel
+from paygate_engine.timers import Timer, Wheel
 
 # Messages handled of one actor before the next one's turn: fair, and cheap enough.
 THROUGHPUT: Final = 8
@@ -104,12 +104,18 @@ class ActorSystem:
     # ------------------------------------------------------------------ timers
 
     def after(self, delay_s: float, fn: Callable[[Any], object], arg: Any) -> None:
-        """Call `fn(arg)` on the loop in `delay_s` seconds; it cannot be cancelled.
+        """Call `fn(arg)` on the loop in `delay_s` seconds; it cannot be cancelled (`remind` can).
 
         Never early, late by a hundredth of a second plus what is in the way.
         """
         self._wheel.add(self.clock.monotonic_s() + delay_s, fn, arg)
         self._arm_timer()
+
+    def remind(self, delay_s: float, fn: Callable[[Any], object], arg: Any) -> Timer:
+        """As `after`, for who may want to take it back."""
+        timer = Timer(self._wheel.add(self.clock.monotonic_s() + delay_s, fn, arg))
+        self._arm_timer()
+        return timer
 
     def expire_after(self, future: LoopFuture[Any], timeout_s: float) -> None:
         """Fail an ask's future with `AskTimeout` unless it is done in time."""

@@ -1,8 +1,9 @@
 """The timer wheel: coarse, cheap timers by the hundred thousand, fired a bounded number at a time.
 
 A timer costs two places in a list (a `loop.call_later` costs 240 bytes and ten times the time).
-There is no cancelling: the owner looks, when its timer fires, whether it still matters. An ask
-that was answered blanks its own place, so that the wheel does not keep the reply alive.
+The owner looks, when its timer fires, whether it still matters. An ask that was answered blanks its
+own place, so that the wheel does not keep the reply alive; and a `Timer` can be taken back, so that
+nobody who sleeps by then is woken for nothing.
 """
 
 import heapq
@@ -18,6 +19,20 @@ FIRED_PER_TICK_MAX: Final = 1_000
 _logger = logging.getLogger(__name__)
 
 Bucket = list[Any]
+
+
+class Timer:
+    """The last two places of `bucket`, as `Wheel.add` gave it: a timer that can be taken back."""
+
+    __slots__ = ("_bucket", "_place")
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._place = len(bucket) - 2
+
+    def cancel(self) -> None:
+        """Let it not fire; nothing happens where it has."""
+        self._bucket[self._place] = self._bucket[self._place + 1] = None
 
 
 class Wheel:

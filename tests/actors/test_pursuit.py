@@ -118,6 +118,7 @@ class Chase:
             loop=asyncio.get_running_loop(), clock=self.clock, rng=random.Random(7)
         )
         self.desk = Desk(can, self.clock)
+        self.woken = 0
         self.house = House(
             system=self.system,
             limits=Limits(review_us=0, key_life_us=0, in_doubt_flag_us=0),
@@ -169,6 +170,7 @@ class Chase:
 
     def _again(self, told: tuple[str, Any]) -> None:
         payment_id, message = told
+        self.woken += 1
         assert payment_id == PAYMENT_ID
         assert isinstance(message, Pursue)
         self.pursuer.due(self.story.payment, message.key)
@@ -181,6 +183,27 @@ async def can() -> Capabilities:
 
 def call_of(story: Story) -> Call:
     return story.newest
+
+
+async def test_a_payment_whose_call_is_settled_is_not_woken_for_it_later(can: Capabilities):
+    """It has gone to sleep by then, and would be read back from the journal to do nothing."""
+    chase = Chase(Story(), can, None)
+    chase.answer(approved())
+
+    await chase.quiet_for(LOST_AFTER_S + 1)
+
+    assert chase.woken == 0
+
+
+async def test_an_answer_that_settles_nothing_leaves_one_timer_and_not_two(can: Capabilities):
+    chase = Chase(Story(), can, None)
+    chase.answer(TIMEOUT)
+    await chase.until_next_job(within_s=1.0)
+    chase.answer(approved())
+
+    await chase.quiet_for(LOST_AFTER_S + 1)
+
+    assert chase.woken == 1
 
 
 async def test_the_first_look_up_comes_within_a_second_and_later_ones_at_most_five_apart(

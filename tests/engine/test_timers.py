@@ -7,7 +7,7 @@ import pytest
 
 from paygate_engine.clock import ManualClock, SystemClock
 from paygate_engine.system import ActorSystem
-from paygate_engine.timers import FIRED_PER_TICK_MAX, RESOLUTION_S, Wheel
+from paygate_engine.timers import FIRED_PER_TICK_MAX, RESOLUTION_S, Timer, Wheel
 
 
 def test_no_timer_is_early_and_none_is_later_than_a_bucket() -> None:
@@ -50,6 +50,31 @@ def test_a_timer_set_while_timers_fire_is_not_lost() -> None:
     wheel.fire(1.0)
 
     assert fired == ["inner"]
+
+
+def test_a_timer_that_was_taken_back_fires_not_and_its_neighbours_do() -> None:
+    wheel = Wheel()
+    fired: list[int] = []
+    timers = [Timer(wheel.add(0.0, fired.append, number)) for number in range(3)]
+
+    timers[1].cancel()
+    wheel.fire(0.5)
+    timers[0].cancel()
+
+    assert fired == [0, 2]
+
+
+async def test_a_reminder_comes_unless_it_is_taken_back() -> None:
+    clock = ManualClock()
+    system = ActorSystem(loop=asyncio.get_running_loop(), clock=clock)
+    said: list[str] = []
+    system.remind(1.0, said.append, "came")
+    system.remind(1.0, said.append, "taken back").cancel()
+
+    clock.advance(2)
+    system.tick()
+
+    assert said == ["came"]
 
 
 def test_a_timer_that_raises_does_not_take_others_with_it(

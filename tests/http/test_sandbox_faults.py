@@ -271,3 +271,32 @@ async def test_deleted_faults_strike_no_more():
         await rig.delete("/faults")
 
         assert (await rig.charge("k"))[0] == 200
+
+
+async def test_what_is_pending_can_be_made_to_end_early_and_spread_out():
+    clock = ManualClock()
+    async with sandbox_rig(clock=clock) as rig:
+        await rig.fault("pending", count=2, delayMs=3_600_000)
+        await rig.charge("first")
+        await rig.charge("second")
+
+        said = await rig.post("/pending/end", {"afterMs": 5_000, "withinMs": 10_000})
+        clock.advance(5)
+        await rig.until(lambda found: found["status"] == "succeeded", "/operations/first")
+
+        assert said == (200, {"ending": 2})
+        assert (await rig.found("second"))["status"] == "pending"
+        clock.advance(5)
+        await rig.until(lambda found: found["status"] == "succeeded", "/operations/second")
+        assert [key for _, key, _ in await rig.effects()] == ["first", "second"]
+
+
+async def test_an_end_beyond_an_hour_is_refused_and_ends_nothing():
+    async with sandbox_rig() as rig:
+        await rig.fault("pending", delayMs=3_600_000)
+        await rig.charge("k")
+
+        status, _ = await rig.post("/pending/end", {"afterMs": 3_600_001})
+
+        assert status == 400
+        assert await rig.effects() == []

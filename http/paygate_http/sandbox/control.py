@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from paygate_http.sandbox.answers import BAD_REQUEST, CONFLICT, NOT_FOUND
 from paygate_http.sandbox.books import Books
 from paygate_http.sandbox.fault_plan import read_plan
-from paygate_http.sandbox.faults import Faults, FaultsRefused
+from paygate_http.sandbox.faults import DELAY_MS_MAX, Faults, FaultsRefused
 from paygate_http.sandbox.later import Later, NotNow
 from paygate_http.sandbox.notices import Notices
 from paygate_http.sandbox.page import page
@@ -40,6 +40,11 @@ class _DisputeBody(Wire, frozen=True, kw_only=True):
 class _ReturnBody(Wire, frozen=True, kw_only=True):
     provider_txn_id: str
     amount_minor: Annotated[int, Meta(gt=0)] | None = None
+
+
+class _HastenBody(Wire, frozen=True, kw_only=True):
+    after_ms: Annotated[int, Meta(ge=0, le=DELAY_MS_MAX)] = 0
+    within_ms: Annotated[int, Meta(ge=0, le=DELAY_MS_MAX)] = 0
 
 
 class _Data(Struct):
@@ -81,6 +86,7 @@ class Control:
             web.get("/webhooks/stream", self._stream),
             web.post("/disputes/{id}/close", self._close_dispute),
             web.post("/returns", self._give_back),
+            web.post("/pending/end", self._end_pending),
             web.get("/actions/{id}", self._page),
             web.post("/actions/{id}/complete", self._complete),
             web.post("/actions/{id}/fail", self._fail),
@@ -168,6 +174,15 @@ class Control:
             return _json(trouble("not_now", str(error)), CONFLICT)
         await self._books.flush()
         return _json({"id": refund_id, "amountMinor": amount_minor, "currency": charge.currency})
+
+    async def _end_pending(self, request: web.Request) -> web.Response:
+        try:
+            body = msgspec.json.decode(await request.read() or b"{}", type=_HastenBody)
+        except msgspec.DecodeError as error:
+            return _json(trouble("invalid_request", str(error)), BAD_REQUEST)
+        count = self._later.hasten(after_us=body.after_ms * 1_000, within_us=body.within_ms * 1_000)
+        await self._books.flush()
+        return _json({"ending": count})
 
     async def _page(self, request: web.Request) -> web.Response:
         id_ = request.match_info["id"]
