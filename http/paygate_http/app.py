@@ -17,6 +17,8 @@ from paygate_http.route import Context
 from paygate_http.routes import ROUTES
 
 CONTEXT: Final = web.AppKey("context", Context)
+DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Endpoint])
+"""By method and path: what serves the routes whose path is always the same."""
 
 
 def make_edge(
@@ -71,6 +73,9 @@ def make_app(
 
     app = web.Application(middlewares=[guard])
     app[CONTEXT] = edge.context
+    app[DIRECT] = {
+        (route.method, route.path): edge.direct(route) for route in ROUTES if "{" not in route.path
+    }
     for route in ROUTES:
         endpoint = edge.endpoint(route)
         app.router.add_route(route.method, route.path, endpoint, expect_handler=_expect)

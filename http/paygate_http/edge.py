@@ -69,13 +69,21 @@ class Edge:
         self._routes[serve] = route
         return serve
 
+    def direct(self, route: Route) -> Endpoint:
+        """Make what the server calls where the path alone names the route: no router is asked."""
+
+        def serve(request: web.Request) -> Awaitable[web.StreamResponse]:
+            return self.ask(ArrivedRequest(request), route)
+
+        return serve
+
     async def guard(self, request: web.Request, handler: Endpoint) -> web.StreamResponse:
         """Answer whatever happens, count it, and name it by its request id."""
         route = self._routes.get(request.match_info.handler)
         return await self._answered(ArrivedRequest(request), route, lambda: handler(request))
 
     async def ask(self, request: Incoming, route: Route) -> web.StreamResponse:
-        """Answer a request that was handed over within the process, as one from a socket."""
+        """Answer a request for this route, from a socket or handed over within the process."""
         return await self._answered(request, route, lambda: self._serve(request, route))
 
     async def _serve(self, request: Incoming, route: Route) -> web.StreamResponse:

@@ -15,7 +15,7 @@ import asyncio
 import resource
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -24,7 +24,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from paygate_http.app import CONTEXT
+from paygate_http.app import CONTEXT, DIRECT
 from paygate_http.problems import Problem, render
 from paygate_http.requests import stamp
 
@@ -93,9 +93,16 @@ class EdgeRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
-        # The same handler and requests, behind our own protocol.
+        by_router, direct = inner.request_handler, self.app[DIRECT]
+
+        def handle(request: Any) -> Awaitable[web.StreamResponse]:
+            # For most requests, and all payments, method and path are enough to know the route.
+            endpoint = direct.get((request.method, request.rel_url.raw_path), by_router)
+            return endpoint(request)
+
+        # The same requests, behind our own protocol.
         return _EdgeServer(
-            inner.request_handler,
+            handle,
             limit=self._limit or connections_max(),
             request_ids=self.app[CONTEXT].request_ids,
             request_factory=inner.request_factory,

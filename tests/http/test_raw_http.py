@@ -177,6 +177,32 @@ def test_the_cap_leaves_files_for_everything_else() -> None:
     assert limit <= runner.CONNECTIONS_MAX
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "encoded"),
+    [
+        (b"GET", b"/healthz", b"/health%7A"),
+        (b"HEAD", b"/healthz", b"/health%7A"),
+        (b"DELETE", b"/healthz", b"/health%7A"),
+        (b"GET", b"/api/payments?limit=1", b"/api/payment%73?limit=1"),
+        (b"GET", b"/api/payments?limit=x", b"/api/payment%73?limit=x"),
+        (b"POST", b"/api/payments/process", b"/api/payments/proces%73"),
+    ],
+)
+async def test_a_route_is_served_alike_whether_the_router_found_it_or_its_path_alone(
+    gateway: Any, method: bytes, path: bytes, encoded: bytes
+):
+    """A path that is spelled otherwise goes by the router, which knows it all the same."""
+    told: list[tuple[bytes, list[bytes], Any]] = []
+    for target in (path, encoded):
+        head = HEAD.replace(b"POST /api/payments/process", method + b" " + target)
+        head += b"Connection: close\r\nX-Request-ID: same\r\n"
+        _, document, answer = await talk(gateway, head, b"Content-Length: 2\r\n\r\n{}")
+        first, *headers = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        told.append((first, [line.partition(b":")[0] for line in headers], document))
+
+    assert told[0] == told[1]
+
+
 async def test_before_the_end_a_connection_is_told_that_the_next_answer_is_its_last(gateway: Any):
     """A connection that is closed under a request loses it, and nobody knows what became of it."""
     healthz = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
