@@ -5,6 +5,7 @@ about. What is left to do is to notice when somebody changed them, and to leave 
 chain outside the database, so that cutting it short is noticed too.
 """
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +21,11 @@ from paygate_engine.heads import SignedHead, append_head, mend_heads, read_heads
 from paygate_engine.stores.base import Store
 from paygate_engine.system import ActorSystem
 
-# A change of old rows is found within this time; walking costs some 20 us a row.
+# A change of new rows is found within this time, and one of old rows after a start.
 WALK_EVERY_S: Final = 60.0
+# Between two pages others have their turn: a page of rows takes some 10 ms, and a chain of two
+# million rows some minutes, in which nobody waits for it.
+WALK_PAUSE_S: Final = 0.01
 # The file of published ends, in the data folder; operators copy it to where nobody can change it.
 HEADS_FILE: Final = "audit.heads"
 
@@ -100,10 +104,13 @@ class Verifier(LoopActor):
     @handles(Walk)
     async def on_walk(self, message: Walk) -> None:
         """Walk on; the first fault ends the walking and is shouted about."""
-        rows = chain.rows_of(self._store, self._head.n)
+        walked = chain.Walked(self._store, pause=_pause)
         try:
             found = await chain.verify(
-                rows, self._store.read_stream, start=self._head, on_corrupt=self._set_aside
+                walked.rows(self._head.n),
+                walked.events_of,
+                start=self._head,
+                on_corrupt=self._set_aside,
             )
         except Overloaded:
             # The database is away: what was walked is walked once more.
@@ -119,6 +126,10 @@ class Verifier(LoopActor):
     def _again(self, _: object) -> None:
         if self.alive:
             self.actor_ref.tell(Walk())
+
+
+async def _pause() -> None:
+    await asyncio.sleep(WALK_PAUSE_S)
 
 
 class HeadPublisher(BlockingActor):

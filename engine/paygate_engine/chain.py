@@ -27,6 +27,8 @@ _EVENT = struct.Struct(">IqqII")
 _ROW = struct.Struct(">qqIIIIqq")
 _EPOCH = struct.Struct(">q")
 _NO_EVENTS = hashlib.sha256().digest()
+# Rows that are walked at a time, with all events of their streams: some megabytes at the most.
+WALKED_MAX = 200
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -98,6 +100,36 @@ async def rows_of(store: Store, after_n: int = 0) -> AsyncIterator[AuditRow]:
         for row in page:
             yield row
         n = page[-1].n
+
+
+class Walked:
+    """A store's own chain and the events that it covers, both read a page at a time.
+
+    `pause` is awaited between pages: a long chain is walked beside other work.
+    """
+
+    def __init__(self, store: Store, *, pause: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._pause = pause
+        self._found: dict[str, list[Event] | Corrupt] = {}
+
+    async def rows(self, after_n: int) -> AsyncIterator[AuditRow]:
+        """The rows behind a number, in order."""
+        n = after_n
+        while page := await self._store.audit_rows(after_n=n, limit=WALKED_MAX):
+            streams = {row.entry.stream: None for row in page if row.events}
+            self._found = await self._store.read_streams(streams.keys())
+            for row in page:
+                yield row
+            n = page[-1].n
+            await self._pause()
+
+    async def events_of(self, stream: str) -> Sequence[Event]:
+        """The events of a stream that the newest page names. Raises `Corrupt`."""
+        found = self._found[stream]
+        if isinstance(found, Corrupt):
+            raise found
+        return found
 
 
 async def verify(

@@ -89,6 +89,15 @@ class StoreSuite:
         assert [each.seq for each in await store.read_stream("a", after_seq=1)] == [2, 3]
         assert await store.read_stream("a", after_seq=3) == []
 
+    async def test_many_streams_are_read_at_once(self, store: Store) -> None:
+        await put(store, Unit(events=(event("a", 1), event("b", 1), event("a", 2), event("c", 1))))
+
+        assert await store.read_streams({"a", "c", "nobody"}) == {
+            "a": [event("a", 1), event("a", 2)],
+            "c": [event("c", 1)],
+            "nobody": [],
+        }
+
     async def test_a_stream_that_never_was_is_empty(self, store: Store) -> None:
         assert await store.read_stream("nobody") == []
 

@@ -83,6 +83,9 @@ async def test_an_event_that_was_changed_is_corrupt_and_its_neighbours_are_serve
         with pytest.raises(Corrupt, match="stream a: event 2"):
             await store.read_stream("a")
         assert await store.read_stream("b") == [event("b", 1)]
+        found = await store.read_streams(["a", "b"])
+        assert isinstance(found["a"], Corrupt)
+        assert found["b"] == [event("b", 1)]
 
 
 async def test_who_met_a_damaged_event_sees_what_is_committed_afterwards(folder: Path) -> None:

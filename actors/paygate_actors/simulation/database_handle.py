@@ -4,13 +4,13 @@ Every call is a trip (`database_trips.py`), made for certain or in the hope of a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from paygate_actors.simulation.database_trips import Cable, Trips
 from paygate_actors.simulation.durable import Die
-from paygate_engine.errors import Overloaded, StoreFailed, StoreFull
+from paygate_engine.errors import Corrupt, Overloaded, StoreFailed, StoreFull
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
@@ -220,6 +220,10 @@ class DatabaseHandle:
     async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
         """Events of a stream behind a number."""
         return await self._trips.ask(lambda: self._inner.read_stream(stream, after_seq=after_seq))
+
+    async def read_streams(self, streams: Collection[str]) -> dict[str, list[Event] | Corrupt]:
+        """Many streams at once."""
+        return await self._trips.ask(lambda: self._inner.read_streams(streams))
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed."""

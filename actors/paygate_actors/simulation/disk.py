@@ -5,14 +5,14 @@ was being written at that moment is on the disk, or is not: the dice say.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from paygate_actors.projection import KINDS
 from paygate_actors.record import Payment
 from paygate_actors.simulation.durable import Die, Standing
 from paygate_actors.simulation.faults import Dice
-from paygate_engine.errors import StoreFailed, StoreFull
+from paygate_engine.errors import Corrupt, StoreFailed, StoreFull
 from paygate_engine.simulation import Process, VirtualLoop
 from paygate_engine.stores.base import (
     AuditRow,
@@ -145,6 +145,11 @@ class DiskHandle:
         """Events of a stream behind a number."""
         await self._reading()
         return await self._disk.store.read_stream(stream, after_seq=after_seq)
+
+    async def read_streams(self, streams: Collection[str]) -> dict[str, list[Event] | Corrupt]:
+        """Many streams at once."""
+        await self._reading()
+        return await self._disk.store.read_streams(streams)
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed."""

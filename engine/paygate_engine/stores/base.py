@@ -17,10 +17,12 @@ Promises:
   may be believed, the name that it was found by included. Whoever writes leaves `sound` alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+
+from paygate_engine.errors import Corrupt
 
 # A list or a scan never returns more than this: a page must fit a reply and a lock's hold time.
 PAGE_MAX = 1_000
@@ -272,6 +274,10 @@ class Store(Protocol):
 
         Those up to `after_seq` are not looked at.
         """
+        ...
+
+    async def read_streams(self, streams: Collection[str]) -> dict[str, list[Event] | Corrupt]:
+        """Many streams at once, each whole, or why it is not; at most `PAGE_MAX` of them."""
         ...
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002

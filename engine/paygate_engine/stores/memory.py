@@ -7,10 +7,10 @@ test can play a restart.
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
-from paygate_engine.errors import StoreFailed
+from paygate_engine.errors import Corrupt, StoreFailed
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
@@ -72,6 +72,10 @@ class MemoryStore:
         self._check_open()
         events = self.tables.streams.get(stream, {})
         return [events[seq] for seq in sorted(events) if seq > after_seq]
+
+    async def read_streams(self, streams: Collection[str]) -> dict[str, list[Event] | Corrupt]:
+        """Many streams at once."""
+        return {stream: await self.read_stream(stream) for stream in streams}
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed, or None."""

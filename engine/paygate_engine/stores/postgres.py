@@ -12,7 +12,7 @@ away is no such error: commits wait for it, reads raise `Overloaded`.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from paygate_engine.clock import US_PER_S, system_rng
@@ -255,6 +255,10 @@ class PostgresStore:
     async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
         """Events of a stream behind a number, in order. Raises `Corrupt` for one that changed."""
         return await self._do(postgres_read.stream_events(self._pool.run, stream, after_seq))
+
+    async def read_streams(self, streams: Collection[str]) -> dict[str, list[Event] | Corrupt]:
+        """Many streams at once, each whole, or why it is not."""
+        return await self._do(postgres_read.events_of_streams(self._pool.run, streams))
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed, or None."""

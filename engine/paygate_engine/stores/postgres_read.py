@@ -3,11 +3,12 @@
 Each read is one statement, and so sees the database as it stood at one moment.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from paygate_engine.errors import Corrupt
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
@@ -63,6 +64,25 @@ async def stream_events(run: Run, stream: str, after_seq: int) -> list[Event]:
         after_seq,
     )
     return whole(map(to_event, rows), stream, after_seq=after_seq)
+
+
+async def events_of_streams(run: Run, streams: Collection[str]) -> dict[str, list[Event] | Corrupt]:
+    """Of each stream its events, or why they cannot be read."""
+    rows = await run(
+        "SELECT stream, seq, at_us, kind, body, epoch, crc FROM paygate.events"
+        " WHERE stream = ANY($1) ORDER BY stream, seq",
+        list(streams),
+    )
+    read: dict[str, list[tuple[Event, bool]]] = {stream: [] for stream in streams}
+    for row in rows:
+        read[row[0]].append(to_event(row))
+    found: dict[str, list[Event] | Corrupt] = {}
+    for stream, events in read.items():
+        try:
+            found[stream] = whole(events, stream)
+        except Corrupt as error:
+            found[stream] = error
+    return found
 
 
 async def document(run: Run, kind: str, of_id: str) -> Document | None:

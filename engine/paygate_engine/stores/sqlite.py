@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -173,6 +173,10 @@ class SqliteStore:
         """Events of a stream behind a number, in order. Raises `Corrupt` for one that changed."""
         work = partial(sqlite_read.stream_events, stream=stream, after_seq=after_seq)
         return await self._read(work)
+
+    async def read_streams(self, streams: Collection[str]) -> dict[str, list[Event] | Corrupt]:
+        """Many streams at once, each whole, or why it is not."""
+        return await self._read(partial(sqlite_read.events_of_streams, streams=streams))
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed, or None."""

@@ -5,9 +5,10 @@ may hold anything, text that is no UTF-8 too: `lenient` reads it, and its checks
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
+from paygate_engine.errors import Corrupt
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
@@ -59,6 +60,19 @@ def lenient(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connect
 
 def _decoded(raw: bytes) -> str:
     return raw.decode(errors="replace")
+
+
+def events_of_streams(
+    connection: sqlite3.Connection, streams: Collection[str]
+) -> dict[str, list[Event] | Corrupt]:
+    """Of each stream its events, or why they cannot be read."""
+    found: dict[str, list[Event] | Corrupt] = {}
+    for stream in streams:
+        try:
+            found[stream] = stream_events(connection, stream)
+        except Corrupt as error:
+            found[stream] = error
+    return found
 
 
 def stream_events(connection: sqlite3.Connection, stream: str, after_seq: int = 0) -> list[Event]:
