@@ -10,7 +10,6 @@ CONSTRAINTS := requirements/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip reads groups of dependencies from 25.1 on; a fresh venv may bring an older one.
 PIP_VERSION := $(shell sed -n 's/^pip==//p' $(CONSTRAINTS))
-BENCHES := $(wildcard bench/bench_*.py)
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -53,8 +52,8 @@ format: $(STAMP) ## put every file into the one format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(STAMP) ## run the benchmarks at full size, one after another, each with its table
-	@set -e; for each in $(BENCHES); do echo "== $$each"; $(BIN)/python $$each; done
+bench: $(STAMP) ## measure, beside yardsticks and peers, in one table (ARGS="--rounds 9 --rows read")
+	@$(BIN)/python bench/bench_table.py $(ARGS)
 
 SEEDS ?= 1..2000
 sim: $(STAMP) ## live whole worlds in virtual time, on all cores (SEEDS=1..2000)
