@@ -64,6 +64,10 @@ def table(found: Found, shown: Sequence[Row]) -> Generator[str]:
             )
             line += "".join(f" {each.median:>8.1f}" for each in columns)
         yield line
+    refused = {row.name: sum(each.refused for each in found.figures[row.name]) for row in shown}
+    for name, count in refused.items():
+        if count:
+            yield f"{name}: {count} requests were refused with 429, and sent again"
 
 
 def digits(value: float) -> int:
@@ -95,7 +99,7 @@ def test_every_row_has_a_figure_and_every_payment_comes_to_its_end() -> None:
     found = measure(every, rounds=1, seed=1, note=lambda _: None)
 
     assert all(found.figures[row.name][0].cpu_us > 0 for row in every)
-    assert len([*table(found, every)]) == len(every) + 1
+    assert len([*table(found, every)]) > len(every)
 
 
 @pytest.mark.slow

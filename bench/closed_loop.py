@@ -3,6 +3,9 @@
 Requests are bytes that were made before the clock starts; a connection is a bare protocol that
 writes one, waits for the whole answer, and writes the next. What is left is some microseconds a
 request, which every load reports: where they come near the server's, the load is what is measured.
+
+What is refused with 429 is sent again at once, and counted: a client has to expect it, and it costs
+the server something each time.
 """
 
 import asyncio
@@ -14,12 +17,19 @@ from msgspec import Struct
 # A load that takes longer has hung: the longest of them is some seconds.
 LOAD_S_MAX = 120.0
 _LENGTH = b"content-length: "
+_TOO_MANY = b"HTTP/1.1 429 "
+# Refused more often than this for each that is taken, it is no moment any more.
+REFUSED_SHARE_MAX = 1.0
 
 
 class Sent(Struct, frozen=True, kw_only=True):
-    """What a load came to: seconds of the wall, seconds of each request, sorted; our own CPU."""
+    """What a load came to: seconds of the wall, seconds of each request, sorted; our own CPU.
+
+    `refused`: how often one was told to come again.
+    """
 
     seconds: float
+    refused: int
     latencies_s: list[float]
     own_cpu_us: float
 
@@ -38,8 +48,8 @@ async def send(
 ) -> Sent:
     """Send everything, spread over the ports; `heard` gets each body.
 
-    Raises AssertionError for another status, ConnectionError for a connection that was cut, and
-    TimeoutError after `LOAD_S_MAX`.
+    Raises AssertionError for another status but 429, ConnectionError for a connection that was cut,
+    and TimeoutError after `LOAD_S_MAX`.
     """
     loop = asyncio.get_running_loop()
     left = iter(requests)
@@ -56,10 +66,15 @@ async def send(
         # Where one has failed the others are still at it.
         await asyncio.gather(*(each.hang_up() for each in callers), return_exceptions=True)
     seconds, own_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+    refused = sum(caller.refused for caller in callers)
     assert len(latencies_s) == len(requests)
+    assert refused <= REFUSED_SHARE_MAX * len(requests)
     latencies_s.sort()
     return Sent(
-        seconds=seconds, latencies_s=latencies_s, own_cpu_us=1e6 * own_s / max(len(requests), 1)
+        seconds=seconds,
+        refused=refused,
+        latencies_s=latencies_s,
+        own_cpu_us=1e6 * own_s / max(len(requests), 1),
     )
 
 
@@ -79,6 +94,8 @@ class Caller(asyncio.Protocol):
         self._latencies_s = latencies_s
         self._begins = b"HTTP/1.1 %d " % status
         self._heard = heard
+        self.refused = 0
+        self._sent = b""
         self._began_s = 0.0
         self._came = b""
         self._transport: asyncio.Transport | None = None
@@ -108,6 +125,11 @@ class Caller(asyncio.Protocol):
         body_ends = head_ends + 4 + int(head[at : head.find(b"\r", at)])
         if len(came) < body_ends:
             return
+        self._came = b""
+        if came.startswith(_TOO_MANY):
+            self.refused += 1
+            self._transport.write(self._sent)
+            return
         self._latencies_s.append(time.perf_counter() - self._began_s)
         if not came.startswith(self._begins):
             self._error = AssertionError(came.decode(errors="replace"))
@@ -115,7 +137,6 @@ class Caller(asyncio.Protocol):
             return
         if self._heard is not None:
             self._heard(came[head_ends + 4 : body_ends])
-        self._came = b""
         self._next(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -134,5 +155,6 @@ class Caller(asyncio.Protocol):
             self._is_over = True
             transport.close()
             return
+        self._sent = request
         self._began_s = time.perf_counter()
         transport.write(request)

@@ -3,12 +3,14 @@
 rest WEBHOOKS      wait until nothing is under way and so many webhooks came; counts since start
 live ID            whether the payment is in memory
 collect            what lies in cycles now; from then on nothing is collected by itself
+lean               hold SQLite's page cache small, so that what grows is not it
 statements         SQL statements and commits of the writer since the last time; first: none
 """
 
 import asyncio
 import gc
 from collections import Counter
+from collections.abc import Callable
 from sqlite3 import Connection
 from typing import Literal, assert_never, cast, get_args
 
@@ -22,8 +24,10 @@ RESTS_S = 60.0
 LOOK_S = 0.01
 # A group that is being written shows nowhere: so many looks in a row see the same when all is over.
 STILL_LOOKS = 3
+# Full after some hundred payments.
+CACHE_KIB = 1_024
 
-Question = Literal["rest", "live", "collect", "statements"]
+Question = Literal["rest", "live", "collect", "lean", "statements"]
 
 
 class Questions:
@@ -47,6 +51,9 @@ class Questions:
             case "collect":
                 gc.disable()
                 return {"found": gc.collect()}
+            case "lean":
+                await self._lean()
+                return {}
             case "statements":
                 return await self._statements()
             case _:
@@ -96,10 +103,14 @@ class Questions:
         found, self._written = self._written, Counter()
         return {"statements": found.total(), "commits": found["COMMIT"]}
 
+    async def _lean(self) -> None:
+        def hold(connection: Connection) -> None:
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+
+        await self._at_writer(hold)
+
     async def _trace(self) -> None:
         """Hear of every statement that the writer runs, on its thread."""
-        store = self._gateway.store
-        assert isinstance(store, SqliteStore)
 
         def note(statement: str) -> None:
             self._written[statement.partition(" ")[0].upper()] += 1
@@ -107,6 +118,12 @@ class Questions:
         def listen(connection: Connection) -> None:
             connection.set_trace_callback(note)
 
-        writer = store._writer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # nobody else knows
+        await self._at_writer(listen)
+
+    async def _at_writer(self, work: Callable[[Connection], None]) -> None:
+        """Do something at the connection that writes; only the store knows it."""
+        store = self._gateway.store
+        assert isinstance(store, SqliteStore)
+        writer = store._writer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # see above
         assert writer is not None
-        await writer.run(listen)
+        await writer.run(work)

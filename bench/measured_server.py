@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from paygate_http.process import settle
+from paygate_http.process import Exit, leave, settle
 
 # A server that has not ended by now never will.
 ENDS_S = 30
@@ -133,7 +134,12 @@ async def answering(port: int, answer: Answering) -> None:
     """Name the port, then answer what the parent asks, one line at a time, until it hangs up."""
     say(str(port))
     while words := await asyncio.to_thread(sys.stdin.readline):
-        say(msgspec.json.encode(await answer(words.strip())).decode())
+        try:
+            answered = await answer(words.strip())
+        except Exception:  # noqa: BLE001  # whoever asked must not wait for threads that go on
+            traceback.print_exc()
+            leave(Exit.FAILED)
+        say(msgspec.json.encode(answered).decode())
 
 
 def say(line: str) -> None:

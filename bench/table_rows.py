@@ -65,7 +65,7 @@ def rows(share: float = 1.0) -> tuple[Row, ...]:
             server="sandbox, webhooks",
             work=Paying(some(1_000), webhooks=True),
         ),
-        Row(name=LIVE, server=ID, work=Reading(some(2_000), stored=False), beside=BARE_READ),
+        Row(name=LIVE, server="held", work=Reading(some(2_000), stored=False), beside=BARE_READ),
         Row(name=STORED, server=ID, work=Reading(some(2_000), stored=True), beside=BARE_READ),
         Row(name=WEBHOOK, server=ID, work=Hearing(some(1_000)), beside=BARE_WEBHOOK),
         Row(name=AIOHTTP, server="aiohttp", work=Paying(some(1_000))),
