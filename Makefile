@@ -10,9 +10,6 @@ CONSTRAINTS := requirements/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip reads groups of dependencies from 25.1 on; a fresh venv may bring an older one.
 PIP_VERSION := $(shell sed -n 's/^pip==//p' $(CONSTRAINTS))
-# What takes minutes and a machine of its own has a command of its own.
-LONG := bench/bench_100k.py bench/bench_day.py bench/bench_slo.py
-BENCHES := $(filter-out $(LONG),$(wildcard bench/bench_*.py))
 # Files of tests run two at a time, each in one process: many of them wait for servers, and a test of
 # time wants a core beside it. JOBS=0 runs them one after another, in the process itself.
 JOBS ?= 2
@@ -59,8 +56,8 @@ format: $(STAMP) ## put every file into the one format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(STAMP) ## run the benchmarks at full size, one after another, each with its table
-	@set -e; for each in $(BENCHES); do echo "== $$each"; $(BIN)/python $$each; done
+bench: $(STAMP) ## measure, beside yardsticks and peers, in one table (ARGS="--rounds 9 --rows read")
+	@$(BIN)/python bench/bench_table.py $(ARGS)
 
 bench-100k: $(STAMP) ## hold 100,000 payments in flight at once, and let them all end (--payments N)
 	$(BIN)/python bench/bench_100k.py $(ARGS)

@@ -30,7 +30,8 @@ HERE = Path(__file__).resolve().parent
 # None is found when the tests load this file by its path, nor the rig when it is run by itself.
 sys.path += [str(HERE), str(HERE.parent / "tests" / "conformance")]
 
-from bench_http import pay  # noqa: E402  # see above
+import made_requests  # noqa: E402  # see above
+from closed_loop import send  # noqa: E402  # see above
 from measured_nodes import Running, Setup, running  # noqa: E402  # see above
 from node_servers import INSTANT, SQLITE  # noqa: E402  # see above
 from postgres_rig import PostgresServer, installed, one_server  # noqa: E402  # see above
@@ -86,16 +87,15 @@ class Round(Struct, frozen=True, kw_only=True):
 
 async def load(setup: Running, requests: int, connections: int) -> Round:
     """Send that many payments, each a new one, and wait for the end of all of them."""
-    numbers = iter(range(requests))
+    made = made_requests.payments(requests, api_key=MERCHANT)
     latencies: list[float] = []
 
-    async def send() -> None:
+    async def pay() -> None:
         ports = [node.port for node in setup.nodes]
-        places = [ports[n % len(ports)] for n in range(connections)]
-        await asyncio.gather(*(pay(port, numbers, latencies) for port in places))
+        latencies.extend((await send(ports, made, connections=connections, status=201)).latencies_s)
 
     webhooks = 0 if setup.setup.provider == INSTANT else requests
-    return await _measured(setup, send, latencies, webhooks=webhooks)
+    return await _measured(setup, pay, latencies, webhooks=webhooks)
 
 
 async def contend(setup: Running, refunds: int, connections: int) -> Round:
@@ -117,10 +117,10 @@ async def contend(setup: Running, refunds: int, connections: int) -> Round:
                 await _refunded(session, url)
                 latencies.append(perf_counter() - began)
 
-        async def send() -> None:
+        async def contending() -> None:
             await asyncio.gather(*(refund() for _ in range(connections)))
 
-        return await _measured(setup, send, latencies, webhooks=0)
+        return await _measured(setup, contending, latencies, webhooks=0)
 
 
 async def _paid(session: aiohttp.ClientSession, url: str) -> str:
@@ -147,14 +147,14 @@ async def _refunded(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def _measured(
-    setup: Running, send: Callable[[], object], latencies: list[float], *, webhooks: float
+    setup: Running, work: Callable[[], object], latencies: list[float], *, webhooks: float
 ) -> Round:
     before = await setup.rests(units=0, webhooks=0)
     node_s, database_s = setup.cpu_s()
     began = perf_counter()
-    sending = send()
-    assert asyncio.iscoroutine(sending)
-    await sending
+    working = work()
+    assert asyncio.iscoroutine(working)
+    await working
     seconds = perf_counter() - began
     count = len(latencies)
     units = UNITS_PER_REQUEST * count + UNITS_PER_WEBHOOK * webhooks

@@ -1,8 +1,6 @@
 """Setups of nodes that `bench_nodes` compares: started on fresh stores, looked at from outside."""
 
 import asyncio
-import subprocess
-import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +13,7 @@ from msgspec import Struct
 from node_servers import INSTANT, SQLITE
 from postgres_rig import PostgresServer, execute, until
 from process_rig import METRICS
+from sandbox_process import sandbox
 
 from paygate_http.registering import register
 
@@ -93,28 +92,6 @@ class Running(Struct, frozen=True, kw_only=True):
 
         await until(nothing_stirs, wait_s=RESTS_S)
         return looks[-1]
-
-
-@contextmanager
-def sandbox() -> Generator[str]:
-    """A sandbox with its books in memory, that answers without delay; its URL."""
-    words = ("sandbox", "--port", "0", "--latency-ms", "0", "--seed", "1", "--until-eof")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "paygate_http", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().split()[-1]
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.kill()
-        process.wait()
 
 
 @contextmanager
