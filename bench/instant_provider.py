@@ -80,10 +80,10 @@ class InstantClient(HttpClient):
         return Answered(status=200, body=self._encode(answer))
 
 
-def instant(says: Says = "succeeded") -> SandboxProvider:
-    """The provider; its webhooks are read and verified as the sandbox's."""
+def instant(says: Says = "succeeded", *, of: str = ID) -> SandboxProvider:
+    """The provider with this id; its webhooks are read and verified as the sandbox's."""
     provider = SandboxProvider(
-        id=ID, name="Instant", url=CONFIG.url, webhook_secret=SECRET, client=InstantClient(says)
+        id=of, name="Instant", url=CONFIG.url, webhook_secret=SECRET, client=InstantClient(says)
     )
     if says == "pending":
         # What is pending is asked about now and then; here it is to lie still.

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "conforma
 
 import msgspec
 from callers import card
-from http_servers import InstantProvider
+from instant_provider import instant
 from msgspec import Struct
 from progress import PROGRESS
 from vitals import memory_of
@@ -93,7 +93,7 @@ async def main(folder: Path, payments: int) -> None:
         config,
         loop=asyncio.get_running_loop(),
         on_fatal=lambda error: sys.exit(f"the gateway failed: {error!r}"),
-        adapters={each.id: InstantProvider(each.id) for each in providers},
+        adapters={each.id: instant(of=each.id) for each in providers},
     )
     await gateway.recover()
     settle()

@@ -5,17 +5,18 @@ how long `/healthz` takes, which does nothing but take its turn in the loop.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from callers import Lines, asking
-from measured_server import TICKS
 from msgspec import Struct
 from process_rig import GatewayClient
 
 LIVE = "paygate_live_payments"
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Vitals(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ configured pepper. Keys are long and random, so a plain look-up by digest leaks 
 its timing.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -55,7 +56,7 @@ class Keys:
     `pepper` None: there are no stored keys. `sandbox_keys` must never be true on a live server.
     """
 
-    __slots__ = ("_cached", "_clock", "_find", "_fixed", "_lookups", "_pepper")
+    __slots__ = ("_asked", "_cached", "_clock", "_find", "_fixed", "_lookups", "_pepper")
 
     def __init__(
         self,
@@ -71,6 +72,8 @@ class Keys:
         self._fixed = SANDBOX_KEYS if sandbox_keys else {}
         # Digest to (caller, when it must be looked up again).
         self._cached: dict[str, tuple[Caller, float]] = {}
+        # Of requests that bring one key at once, one asks and all hear the answer.
+        self._asked: dict[str, asyncio.Task[Caller | None]] = {}
         self._lookups = TokenBuckets(clock, per_s=LOOKUPS_PER_S, burst=LOOKUPS_BURST)
 
     async def caller(self, request: Incoming) -> Caller:
@@ -88,21 +91,45 @@ class Keys:
         return await self._stored(key_digest(self._pepper, match[1]), request.remote)
 
     async def _stored(self, digest: str, peer: str) -> Caller:
-        now = self._clock.monotonic_s()
-        caller, until = self._cached.get(digest, (None, 0.0))
-        if caller is not None and now < until:
-            return caller
-        wait_s = self._lookups.take(peer) if caller is None else 0.0
+        known, until = self._cached.get(digest, (None, 0.0))
+        if known is not None and self._clock.monotonic_s() < until:
+            return known
+        asked = self._asked.get(digest)
+        if asked is not None:
+            caller = await asyncio.shield(asked)
+        elif known is not None:
+            caller = await self._ask(digest)
+        else:
+            caller = await self._ask_for(digest, peer)
+        if caller is None:
+            raise _unauthenticated()
+        return caller
+
+    async def _ask_for(self, digest: str, peer: str) -> Caller | None:
+        """Ask about a key that nobody has brought of late: it may be a guess."""
+        wait_s = self._lookups.take(peer)
         if wait_s:
             detail = "Too many unknown API keys came from this address."
             raise Problem("rate_limited", detail, retry_after_s=math.ceil(wait_s))
-        self._cached.pop(digest, None)
-        key = await self._find(digest)
-        if key is None or key.revoked_at_us is not None:
-            raise _unauthenticated()
-        if caller is None:
+        caller = await self._ask(digest)
+        if caller is not None:
             # Only guesses are slowed down: after a restart a proxy brings every key there is.
             self._lookups.give_back(peer)
+        return caller
+
+    async def _ask(self, digest: str) -> Caller | None:
+        task = asyncio.ensure_future(self._look_up(digest))
+        self._asked[digest] = task
+        task.add_done_callback(lambda _: self._asked.pop(digest))
+        # Who goes away meanwhile takes the answer from nobody else.
+        return await asyncio.shield(task)
+
+    async def _look_up(self, digest: str) -> Caller | None:
+        now = self._clock.monotonic_s()
+        key = await self._find(digest)
+        self._cached.pop(digest, None)
+        if key is None or key.revoked_at_us is not None:
+            return None
         caller = Caller(role=key.role, merchant=key.merchant, key_id=key.id)
         if len(self._cached) >= CACHED_MAX:
             # The oldest entry: a dictionary keeps the order in which they came.

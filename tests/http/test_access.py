@@ -1,5 +1,6 @@
 """Who may do what: every route under every key, other merchants' objects, stored keys, rates."""
 
+import asyncio
 import base64
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 
 from paygate_actors.config import Config, Server
 from paygate_actors.messages import ApiKey, Refusal
-from paygate_http.auth import LOOKUPS_BURST, SANDBOX_KEYS, key_digest
+from paygate_engine.clock import ManualClock
+from paygate_http.auth import CACHE_S, LOOKUPS_BURST, SANDBOX_KEYS, Keys, key_digest
+from paygate_http.incoming import HandedRequest
 from paygate_http.routes import ROUTES
 
 PEPPER = base64.b64encode(b"p" * 32).decode()
@@ -253,6 +256,40 @@ async def test_any_number_of_valid_keys_may_come_from_one_address(start: Any) ->
     ]
 
     assert {status for status, _, _ in answers} == {200}
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_requests_that_bring_one_valid_key_at_once_are_let_in_by_one_look_up(
+    known: bool,  # noqa: FBT001 - a column
+) -> None:
+    """As soon as it is looked up anew: they are no guesses, however many they are."""
+    clock, answer, looked_up = ManualClock(), asyncio.Event(), 0
+
+    async def find(digest: str) -> ApiKey | None:
+        nonlocal looked_up
+        looked_up += 1
+        await answer.wait()
+        return ApiKey(id="key_1", merchant="shop", role="merchant", digest=digest, created_at_us=1)
+
+    keys = Keys(find, clock, pepper=PEPPER, sandbox_keys=False)
+    head = {"Authorization": "Bearer sk_live_0123456789"}
+    request = HandedRequest("GET", path_ids={}, query="", headers=head, body=b"")
+    if known:
+        answer.set()
+        await keys.caller(request)
+        answer.clear()
+        clock.advance(CACHE_S)
+        looked_up = 0
+    asked = [asyncio.ensure_future(keys.caller(request)) for _ in range(int(LOOKUPS_BURST) * 2)]
+    await asyncio.sleep(0)
+    asked.pop(0).cancel()
+    await asyncio.sleep(0)
+    answer.set()
+
+    callers = await asyncio.gather(*asked)
+
+    assert {caller.merchant for caller in callers} == {"shop"}
+    assert looked_up == 1
 
 
 async def test_a_key_that_uses_up_its_rate_waits_and_the_others_do_not(start: Any) -> None:
