@@ -284,6 +284,9 @@ class ActorSystem:
         task = self.loop.create_task(coro)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
+        if self._stopped:
+            # What was cut off has said so to an entity; that is read back no more.
+            task.cancel()
         return task
 
     def _task_ended(self, task: "asyncio.Task[Any]") -> None:
@@ -327,12 +330,12 @@ class ActorSystem:
                 await _stop_within(cell, left_s)
         if last is not None:
             await last()
+        # Timers that are still set would wake entities of a system that has none any more.
+        self._stopped = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # Timers that are still set would wake entities of a system that has none any more.
-        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

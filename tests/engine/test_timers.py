@@ -132,3 +132,25 @@ async def test_timers_of_a_stopped_system_fire_no_more() -> None:
     clock.advance(5.0)
 
     assert fired == []
+
+
+async def test_a_task_that_is_cut_off_by_the_end_leaves_no_other_one_behind() -> None:
+    system = ActorSystem(loop=asyncio.get_running_loop())
+    done: list[str] = []
+
+    async def read_back() -> None:
+        done.append("read")
+
+    async def call() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            system.spawn_task(read_back())
+
+    system.spawn_task(call())
+    await asyncio.sleep(0)
+
+    await system.stop_all()
+    await asyncio.sleep(0)
+
+    assert done == []
