@@ -44,6 +44,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 # A failover that takes longer than this is felt by merchants who wait for an answer.
 GOES_ON_S: Final = 30.0
 TERMINATED: Final = 150
+# Whose back end is terminated has its group rolled back; whose answer is cut off may have it
+# committed. Most answers are short, so that some cuts are in those of groups.
+CUTS: Final = 30
+CUT_BYTES_MAX: Final = 1_000
 # Those of the gateways: none of the test's own, and none of the server's.
 TERMINATE: Final = """
 SELECT count(pg_terminate_backend(pid)) FROM (
@@ -109,19 +113,28 @@ async def readiness(node: Node) -> int:
     return (await node.ask("GET", "/readyz")).status
 
 
-async def test_back_ends_that_are_terminated_are_not_missed(server: PostgresServer, tmp_path: Path):
+async def test_back_ends_that_are_terminated_and_answers_that_are_cut_off_are_not_missed(
+    server: PostgresServer, tmp_path: Path
+):
     rng = seed_of("terminated back ends")
     load = Load(rng)
     dsn = await empty_database(server)
     database = urlsplit(dsn).path.removeprefix("/")
-    async with nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes:
-        async with under_load(nodes, load, charges=10) as (a, b, caller):
+    async with (
+        cutting_proxy(server.port) as proxy,
+        nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes,
+    ):
+        through = server.dsn(database, port=proxy.port)
+        async with under_load(nodes, load, charges=10, dsn=through) as (a, b, caller):
             before = await epochs(nodes, a, b)
 
-            ended = 0
+            ended = armed = 0
             async with asyncio.timeout(GOES_ON_S):
-                while ended < TERMINATED:
+                while ended < TERMINATED or proxy.cuts < CUTS:
                     ended += await value(server.dsn(), TERMINATE, database)
+                    if proxy.cuts == armed:
+                        proxy.cut_at("answer", rng.randrange(CUT_BYTES_MAX))
+                        armed += 1
             came = len(load.acked)
             await until(lambda: acked(load), lambda count: count >= came + 10)
 
