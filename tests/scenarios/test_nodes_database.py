@@ -48,6 +48,14 @@ TERMINATED: Final = 150
 # committed. Most answers are short, so that some cuts are in those of groups.
 CUTS: Final = 30
 CUT_BYTES_MAX: Final = 1_000
+# Calls that nobody hears the end of, and look-ups that are answered by nothing: they are made again
+# and again, with nothing to be recorded before, and are out for long enough to be seen.
+DOUBTED: Final = 5
+UNANSWERED: Final = (
+    {"fault": "hang_after_effect", "probability": 0.5, "delayMs": 60_000},
+    {"fault": "webhook_drop"},
+    {"fault": "hang_before_effect", "operation": "find", "delayMs": 60_000},
+)
 # Those of the gateways: none of the test's own, and none of the server's.
 TERMINATE: Final = """
 SELECT count(pg_terminate_backend(pid)) FROM (
@@ -231,21 +239,23 @@ async def test_a_node_whose_way_to_the_database_is_open_in_one_direction_alone_d
         through = server.dsn(urlsplit(dsn).path.removeprefix("/"), port=proxy.port)
         async with under_load(nodes, load, charges=10, dsn=through) as (a, b, caller):
             epoch = await nodes.epoch_of(a)
+            await nodes.plant(UNANSWERED)
+            await until(lambda: doubted(a), lambda count: count >= DOUBTED)
             proxy.deaf, proxy.mute = swallowed == "request", swallowed == "answer"
 
             await a.until_logged('"paused"')
             # What had left before comes home, or is given up; from then on nothing leaves.
             await until(lambda: under_way(a), lambda count: count == 0)
-            await b.until_logged('"nodes_gone"', patience_s=BURIED_S)
             said, seen = len(caller.heard), set[float]()
 
             async def left() -> int:
                 seen.add(await under_way(a))
                 return await nodes.owned(epoch)
 
-            await until(left, lambda count: count == 0)
+            await until(left, lambda count: count == 0, patience_s=BURIED_S)
             came = len(load.acked)
             await until(lambda: acked(load), lambda count: count >= came + 10)
+            await left()
             alone = [heard for heard in caller.heard[said:] if heard.node == "a"]
             proxy.deaf = proxy.mute = False
             await a.fenced()
@@ -254,6 +264,11 @@ async def test_a_node_whose_way_to_the_database_is_open_in_one_direction_alone_d
         caller.check_manners()
         assert seen == {0}
         await proven(nodes, load, b)
+
+
+async def doubted(node: Node) -> float:
+    """Of how many calls a node does not know what became of them."""
+    return (await node.gauges())["paygate_in_doubt_calls"]
 
 
 async def under_way(node: Node) -> float:
