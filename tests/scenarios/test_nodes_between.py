@@ -19,7 +19,7 @@ from needing import needs
 from nodes_rig import BURIED_S, Node, empty_database, nodes_rig, proven
 from pgbouncer_rig import pgbouncer
 from postgres_rig import PostgresServer, installed, one_server, value
-from receiver_rig import receiver
+from receiver_rig import Sent, receiver
 from standardwebhooks import Webhook
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -54,9 +54,14 @@ async def test_behind_a_pooler_a_killed_node_is_followed_and_merchants_are_told(
             receiver() as shop,
             nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes,
         ):
-            await nodes.plant()
             a, b = await nodes.serve("a", dsn=pooled), await nodes.serve("b", dsn=pooled)
             hook = (await a.api("POST", "/api/webhook-endpoints", {"url": shop.url})).made()
+            await until(lambda: endpoints_known(b), lambda count: count == 1)
+            # One of them sends. What the other one commits it has to find by itself.
+            for node in (a, b):
+                await load.run(nodes.caller(node), turns=1)
+                await shop.until(lambda got: load.acked <= {payment_of(it) for it in got})
+            await nodes.plant()
             caller = nodes.caller(a, b)
             calling = asyncio.create_task(load.run(caller))
             await until(lambda: nodes.sandbox.calls("charge"), lambda calls: len(calls) >= 30)
@@ -72,14 +77,22 @@ async def test_behind_a_pooler_a_killed_node_is_followed_and_merchants_are_told(
             caller.check_manners()
             seen = await proven(nodes, load, b)
             last = seen.payments[0]["id"]
-            await shop.until(
-                lambda got: any(last == msgspec.json.decode(it.body)["paymentID"] for it in got)
-            )
+            await shop.until(lambda got: any(last == payment_of(it) for it in got))
             for each in shop.got:
                 Webhook(hook["secret"]).verify(each.body, dict(each.headers))
             used = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             # The pooler's, and the one that asks; that nothing goes past it.
             assert await value(dsn, used) <= 3 + 1
+
+
+def payment_of(sent: Sent) -> str:
+    """The payment that a webhook to the merchant tells of."""
+    return msgspec.json.decode(sent.body)["paymentID"]
+
+
+async def endpoints_known(node: Node) -> float:
+    """How many endpoints a node knows of: it hears of others' by its next beat."""
+    return (await node.gauges())["paygate_notice_endpoints"]
 
 
 async def asked(load: Load) -> int:

@@ -44,6 +44,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 # A failover that takes longer than this is felt by merchants who wait for an answer.
 GOES_ON_S: Final = 30.0
 TERMINATED: Final = 150
+# Whose back end is terminated has its group rolled back; whose answer is cut off may have it
+# committed. Most answers are short, so that some cuts are in those of groups.
+CUTS: Final = 30
+CUT_BYTES_MAX: Final = 1_000
+# Calls that nobody hears the end of, and look-ups that are answered by nothing: they are made again
+# and again, with nothing to be recorded before, and are out for long enough to be seen.
+DOUBTED: Final = 5
+UNANSWERED: Final = (
+    {"fault": "hang_after_effect", "probability": 0.5, "delayMs": 60_000},
+    {"fault": "webhook_drop"},
+    {"fault": "hang_before_effect", "operation": "find", "delayMs": 60_000},
+)
 # Those of the gateways: none of the test's own, and none of the server's.
 TERMINATE: Final = """
 SELECT count(pg_terminate_backend(pid)) FROM (
@@ -109,19 +121,28 @@ async def readiness(node: Node) -> int:
     return (await node.ask("GET", "/readyz")).status
 
 
-async def test_back_ends_that_are_terminated_are_not_missed(server: PostgresServer, tmp_path: Path):
+async def test_back_ends_that_are_terminated_and_answers_that_are_cut_off_are_not_missed(
+    server: PostgresServer, tmp_path: Path
+):
     rng = seed_of("terminated back ends")
     load = Load(rng)
     dsn = await empty_database(server)
     database = urlsplit(dsn).path.removeprefix("/")
-    async with nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes:
-        async with under_load(nodes, load, charges=10) as (a, b, caller):
+    async with (
+        cutting_proxy(server.port) as proxy,
+        nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes,
+    ):
+        through = server.dsn(database, port=proxy.port)
+        async with under_load(nodes, load, charges=10, dsn=through) as (a, b, caller):
             before = await epochs(nodes, a, b)
 
-            ended = 0
+            ended = armed = 0
             async with asyncio.timeout(GOES_ON_S):
-                while ended < TERMINATED:
+                while ended < TERMINATED or proxy.cuts < CUTS:
                     ended += await value(server.dsn(), TERMINATE, database)
+                    if proxy.cuts == armed:
+                        proxy.cut_at("answer", rng.randrange(CUT_BYTES_MAX))
+                        armed += 1
             came = len(load.acked)
             await until(lambda: acked(load), lambda count: count >= came + 10)
 
@@ -218,21 +239,23 @@ async def test_a_node_whose_way_to_the_database_is_open_in_one_direction_alone_d
         through = server.dsn(urlsplit(dsn).path.removeprefix("/"), port=proxy.port)
         async with under_load(nodes, load, charges=10, dsn=through) as (a, b, caller):
             epoch = await nodes.epoch_of(a)
+            await nodes.plant(UNANSWERED)
+            await until(lambda: doubted(a), lambda count: count >= DOUBTED)
             proxy.deaf, proxy.mute = swallowed == "request", swallowed == "answer"
 
             await a.until_logged('"paused"')
             # What had left before comes home, or is given up; from then on nothing leaves.
             await until(lambda: under_way(a), lambda count: count == 0)
-            await b.until_logged('"nodes_gone"', patience_s=BURIED_S)
             said, seen = len(caller.heard), set[float]()
 
             async def left() -> int:
                 seen.add(await under_way(a))
                 return await nodes.owned(epoch)
 
-            await until(left, lambda count: count == 0)
+            await until(left, lambda count: count == 0, patience_s=BURIED_S)
             came = len(load.acked)
             await until(lambda: acked(load), lambda count: count >= came + 10)
+            await left()
             alone = [heard for heard in caller.heard[said:] if heard.node == "a"]
             proxy.deaf = proxy.mute = False
             await a.fenced()
@@ -241,6 +264,11 @@ async def test_a_node_whose_way_to_the_database_is_open_in_one_direction_alone_d
         caller.check_manners()
         assert seen == {0}
         await proven(nodes, load, b)
+
+
+async def doubted(node: Node) -> float:
+    """Of how many calls a node does not know what became of them."""
+    return (await node.gauges())["paygate_in_doubt_calls"]
 
 
 async def under_way(node: Node) -> float:

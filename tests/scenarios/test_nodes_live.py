@@ -16,7 +16,7 @@ from gateway_words import seed_of, until
 from ledger_match import disagreements
 from load_rig import Load
 from nodes_rig import BURIED_S, Node, empty_database, nodes_rig, proven
-from postgres_rig import PostgresServer, installed, one_server
+from postgres_rig import PostgresServer, installed, one_server, value
 from receiver_rig import receiver
 from standardwebhooks import Webhook
 
@@ -26,6 +26,8 @@ LONG_LEASE_S: Final = 16.0
 KEYS: Final = 24
 # Copies of one request, half of them to each node.
 COPIES: Final = 6
+# How many events there are under an epoch.
+WRITTEN: Final = "SELECT count(*) FROM paygate.events WHERE epoch = $1"
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +53,14 @@ async def test_a_node_that_slept_longer_than_its_lease_ends_and_charged_nobody_t
         calling = asyncio.create_task(load.run(caller))
         await until(lambda: nodes.sandbox.calls("charge"), lambda calls: len(calls) >= 40)
 
+        epoch = await nodes.epoch_of(a)
         a.process.signal(signal.SIGSTOP)
         caller.nodes = [b]
         await b.until_logged('"nodes_gone"', patience_s=BURIED_S)
+        written = await value(dsn, WRITTEN, epoch)
         a.process.signal(signal.SIGCONT)
         await a.fenced()
+        late = await value(dsn, WRITTEN, epoch) - written
         again = await nodes.serve("a2")
         caller.nodes = [again, b]
         came = len(load.payments)
@@ -63,6 +68,8 @@ async def test_a_node_that_slept_longer_than_its_lease_ends_and_charged_nobody_t
         caller.hang_up()
         await calling
 
+        assert written > 0
+        assert late == 0
         caller.check_manners()
         await proven(nodes, load, b, again)
         states = {row["name"]: row["state"] for row in await b.nodes()}
@@ -117,6 +124,10 @@ async def test_one_key_on_both_nodes_at_once_is_one_payment_and_one_charge(
         async def ask_many(key: str) -> None:
             await asyncio.gather(*(ask(key) for _ in range(COPIES)))
 
+        if killed:
+            # Charged, and nobody hears of it but who asks.
+            for fault in ("hang_after_effect", "webhook_drop"):
+                await nodes.sandbox.fault(fault, count=KEYS // 2, delayMs=60_000)
         asking = [asyncio.create_task(ask_many(key)) for key in heard]
         if killed:
             await nodes.sandbox.until_called("charge", KEYS // 3)
