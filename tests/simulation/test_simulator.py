@@ -168,7 +168,7 @@ def test_a_world_without_an_edge_keeps_its_promises_too():
 
 
 def test_what_is_spoilt_and_forged_is_refused_in_a_world_with_an_edge():
-    result = lived(options_of(18, faults=("request_spoilt", "webhook_forged"), nodes=1))
+    result = lived(options_of(3, faults=("request_spoilt", "webhook_forged"), nodes=1))
 
     assert result.breach is None
     assert set(result.faults) == {"request_spoilt", "webhook_forged"}
