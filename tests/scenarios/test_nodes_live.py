@@ -127,10 +127,12 @@ async def test_one_key_on_both_nodes_at_once_is_one_payment_and_one_charge(
         if killed:
             # Charged, and nobody hears of it but who asks.
             for fault in ("hang_after_effect", "webhook_drop"):
-                await nodes.sandbox.fault(fault, count=KEYS // 2, delayMs=60_000)
+                await nodes.sandbox.fault(fault, count=KEYS, delayMs=60_000)
         asking = [asyncio.create_task(ask_many(key)) for key in heard]
         if killed:
+            epoch = await nodes.epoch_of(a)
             await nodes.sandbox.until_called("charge", KEYS // 3)
+            await until(lambda: nodes.owned(epoch), lambda count: count >= 2)
             a.process.signal(signal.SIGKILL)
             await a.process.ended()
             caller.nodes = [b]
