@@ -10,10 +10,11 @@ _CHUNK = 65_536
 
 
 class CuttingProxy:
-    """Passes bytes between clients and a server of loopback; `cut_at` arms it for one cut.
+    """Passes bytes between clients and a server of loopback.
 
-    `passed` counts the bytes of each side since the last `count`. While `mute` is set answers are
-    swallowed, while `deaf` is set requests are, and no connection is ended.
+    `cut_at` and `lose_answer` arm it for one cut. `passed` counts the bytes of each side since the
+    last `count`. While `mute` is set answers are swallowed, while `deaf` is set requests are, and
+    no connection is ended.
     """
 
     def __init__(self, port: int) -> None:
@@ -22,6 +23,7 @@ class CuttingProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cut: tuple[Side, int] | None = None
+        self._lose: int | None = None
         self.passed: dict[Side, int] = {"request": 0, "answer": 0}
         self.cuts = 0
         self.mute = False
@@ -52,6 +54,10 @@ class CuttingProxy:
         self.count()
         self._cut = (side, byte)
 
+    def lose_answer(self, *, of_bytes: int) -> None:
+        """End all connections when a request of so many bytes is answered: what it does is done."""
+        self._lose = of_bytes
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -62,8 +68,9 @@ class CuttingProxy:
             there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
             self._writers.add(back)
             ends.append(back)
+            wire = _Wire()
             await asyncio.gather(
-                self._pass("request", reader, back), self._pass("answer", there, writer)
+                self._pass("request", reader, back, wire), self._pass("answer", there, writer, wire)
             )
         except OSError:
             pass  # one of the ends is gone, and the other one with it
@@ -74,9 +81,15 @@ class CuttingProxy:
             self._tasks.discard(task)
 
     async def _pass(
-        self, side: Side, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        side: Side,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        wire: "_Wire",
     ) -> None:
         while chunk := await reader.read(_CHUNK):
+            if self._lose is not None and self._loses(side, len(chunk), wire):
+                return
             if (self.mute and side == "answer") or (self.deaf and side == "request"):
                 continue
             if self._cut is not None and self._cut[0] == side:
@@ -93,10 +106,28 @@ class CuttingProxy:
             await writer.drain()
         writer.transport.abort()
 
+    def _loses(self, side: Side, size: int, wire: "_Wire") -> bool:
+        """Whether this is the answer that gets lost."""
+        if side == "request":
+            wire.asked = self._lose is not None and size >= self._lose
+            return False
+        if not wire.asked:
+            return False
+        self._lose = None
+        self.cuts += 1
+        self._cut_all()
+        return True
+
     def _cut_all(self) -> None:
         for writer in self._writers:
             # What was passed on before is delivered; what comes after is not.
             writer.close()
+
+
+class _Wire:
+    """One connection. `asked`: its newest request is one whose answer gets lost."""
+
+    asked = False
 
 
 @asynccontextmanager

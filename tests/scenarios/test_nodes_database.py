@@ -44,18 +44,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 # A failover that takes longer than this is felt by merchants who wait for an answer.
 GOES_ON_S: Final = 30.0
 TERMINATED: Final = 150
-# Whose back end is terminated has its group rolled back; whose answer is cut off may have it
-# committed. Most answers are short, so that some cuts are in those of groups.
-CUTS: Final = 30
-CUT_BYTES_MAX: Final = 1_000
-# Calls that nobody hears the end of, and look-ups that are answered by nothing: they are made again
-# and again, with nothing to be recorded before, and are out for long enough to be seen.
-DOUBTED: Final = 5
-UNANSWERED: Final = (
-    {"fault": "hang_after_effect", "probability": 0.5, "delayMs": 60_000},
-    {"fault": "webhook_drop"},
-    {"fault": "hang_before_effect", "operation": "find", "delayMs": 60_000},
-)
+# Groups whose answer is lost, one after another.
+LOST: Final = 10
+# No other request is so long as one that brings events.
+GROUP_BYTES_MIN: Final = 1_500
+# Calls that are on record and wait for their turn: few are out at a time, and each takes its whole
+# deadline of two seconds, so that a lease runs out before the last one has had its turn.
+WAITING: Final = 12
+FEW: Final = {"PAYGATE__LIMITS__PROVIDER_CONCURRENCY": "2"}
+UNANSWERED: Final = ({"fault": "hang_after_effect", "delayMs": 60_000},)
 # Those of the gateways: none of the test's own, and none of the server's.
 TERMINATE: Final = """
 SELECT count(pg_terminate_backend(pid)) FROM (
@@ -80,11 +77,16 @@ def server(programs: Installation) -> Generator[PostgresServer]:
 
 @asynccontextmanager
 async def under_load(
-    nodes: NodesRig, load: Load, *, charges: int, dsn: str | None = None
+    nodes: NodesRig,
+    load: Load,
+    *,
+    charges: int,
+    dsn: str | None = None,
+    env: dict[str, str] | None = None,
 ) -> AsyncGenerator[tuple[Node, Node, Caller]]:
-    """Two nodes and callers, for as long as the block runs. `dsn`: the first one's own way."""
+    """Two nodes and callers, for as long as the block runs. `dsn` and `env` are the first one's."""
     await nodes.plant()
-    a, b = await nodes.serve("a", dsn=dsn), await nodes.serve("b")
+    a, b = await nodes.serve("a", dsn=dsn, env=env), await nodes.serve("b")
     caller = nodes.caller(a, b)
     calling = asyncio.create_task(load.run(caller))
     try:
@@ -121,30 +123,48 @@ async def readiness(node: Node) -> int:
     return (await node.ask("GET", "/readyz")).status
 
 
-async def test_back_ends_that_are_terminated_and_answers_that_are_cut_off_are_not_missed(
-    server: PostgresServer, tmp_path: Path
-):
+async def test_back_ends_that_are_terminated_are_not_missed(server: PostgresServer, tmp_path: Path):
     rng = seed_of("terminated back ends")
     load = Load(rng)
     dsn = await empty_database(server)
     database = urlsplit(dsn).path.removeprefix("/")
+    async with nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes:
+        async with under_load(nodes, load, charges=10) as (a, b, caller):
+            before = await epochs(nodes, a, b)
+
+            ended = 0
+            async with asyncio.timeout(GOES_ON_S):
+                while ended < TERMINATED:
+                    ended += await value(server.dsn(), TERMINATE, database)
+            came = len(load.acked)
+            await until(lambda: acked(load), lambda count: count >= came + 10)
+
+        caller.check_manners()
+        assert all(heard.answer is not None for heard in caller.heard)
+        assert await epochs(nodes, a, b) == before
+        await proven(nodes, load, a, b)
+
+
+async def test_a_group_whose_answer_is_lost_is_there_and_there_once(
+    server: PostgresServer, tmp_path: Path
+):
+    """Whose back end is terminated has its group rolled back; here it has been committed."""
+    rng = seed_of("lost answers")
+    load = Load(rng)
+    dsn = await empty_database(server)
     async with (
         cutting_proxy(server.port) as proxy,
         nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes,
     ):
-        through = server.dsn(database, port=proxy.port)
+        through = server.dsn(urlsplit(dsn).path.removeprefix("/"), port=proxy.port)
         async with under_load(nodes, load, charges=10, dsn=through) as (a, b, caller):
             before = await epochs(nodes, a, b)
 
-            ended = armed = 0
-            async with asyncio.timeout(GOES_ON_S):
-                while ended < TERMINATED or proxy.cuts < CUTS:
-                    ended += await value(server.dsn(), TERMINATE, database)
-                    if proxy.cuts == armed:
-                        proxy.cut_at("answer", rng.randrange(CUT_BYTES_MAX))
-                        armed += 1
-            came = len(load.acked)
-            await until(lambda: acked(load), lambda count: count >= came + 10)
+            for lost in range(1, LOST + 1):
+                proxy.lose_answer(of_bytes=GROUP_BYTES_MIN)
+                await until_so(lambda lost=lost: proxy.cuts == lost)
+                came = len(load.acked)
+                await until(lambda: acked(load), lambda count, came=came: count >= came + 5)
 
         caller.check_manners()
         assert all(heard.answer is not None for heard in caller.heard)
@@ -237,19 +257,20 @@ async def test_a_node_whose_way_to_the_database_is_open_in_one_direction_alone_d
         nodes_rig(tmp_path, dsn, seed=rng.randrange(1 << 32)) as nodes,
     ):
         through = server.dsn(urlsplit(dsn).path.removeprefix("/"), port=proxy.port)
-        async with under_load(nodes, load, charges=10, dsn=through) as (a, b, caller):
+        async with under_load(nodes, load, charges=10, dsn=through, env=FEW) as (a, b, caller):
             epoch = await nodes.epoch_of(a)
             await nodes.plant(UNANSWERED)
-            await until(lambda: doubted(a), lambda count: count >= DOUBTED)
+            await until(lambda: calls(a, "waiting"), lambda count: count >= WAITING)
             proxy.deaf, proxy.mute = swallowed == "request", swallowed == "answer"
 
             await a.until_logged('"paused"')
             # What had left before comes home, or is given up; from then on nothing leaves.
-            await until(lambda: under_way(a), lambda count: count == 0)
+            await until(lambda: calls(a, "running"), lambda count: count == 0)
+            kept = await calls(a, "waiting")
             said, seen = len(caller.heard), set[float]()
 
             async def left() -> int:
-                seen.add(await under_way(a))
+                seen.add(await calls(a, "running"))
                 return await nodes.owned(epoch)
 
             await until(left, lambda count: count == 0, patience_s=BURIED_S)
@@ -262,18 +283,12 @@ async def test_a_node_whose_way_to_the_database_is_open_in_one_direction_alone_d
 
         assert {heard.answer.status for heard in alone if heard.answer} <= {503}
         caller.check_manners()
+        assert kept > 0
         assert seen == {0}
         await proven(nodes, load, b)
 
 
-async def doubted(node: Node) -> float:
-    """Of how many calls a node does not know what became of them."""
-    return (await node.gauges())["paygate_in_doubt_calls"]
-
-
-async def under_way(node: Node) -> float:
-    """How many calls to providers a node has out, by its own metrics."""
-    gauges = await node.gauges()
-    return sum(
-        count for name, count in gauges.items() if name.startswith("paygate_provider_calls_running")
-    )
+async def calls(node: Node, state: Literal["running", "waiting"]) -> float:
+    """How many calls to providers a node has out, or has on record and not out, by its metrics."""
+    name = f"paygate_provider_calls_{state}"
+    return sum(n for each, n in (await node.gauges()).items() if each.startswith(name))
