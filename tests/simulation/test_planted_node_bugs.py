@@ -23,6 +23,7 @@ from paygate_actors.outcomes import Declined
 from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import ProviderPool
 from paygate_actors.record import Call
+from paygate_actors.simulation import wire
 from paygate_actors.simulation.faults import NODES_MAX, options_of
 from paygate_actors.simulation.sweep import live
 from paygate_engine.clock import US_PER_S
@@ -135,6 +136,7 @@ def sent_though_the_lease_may_be_over(patch: pytest.MonkeyPatch) -> None:
         return self.running < self.health.concurrency and not self.health.quiet_s
 
     patch.setattr(ProviderPool, "_may_start", may_start)
+    patch.setattr(wire, "may_leave", lambda: True)
 
 
 def every_node_follows_every_call(patch: pytest.MonkeyPatch) -> None:
