@@ -287,7 +287,7 @@ class Ledger:
         intent = self._intents.get(key)
         if intent is None or intent.provider != provider:
             raise Violation("an intent is durable before its call leaves", f"{provider} {key}")
-        self._check_sender(self.payments[self._payment_of[key]], key, at_once=False)
+        self._check_sender(self.payments[self._payment_of[key]], key)
 
     def effect(self, provider: str, operation: Operation, charge: Charge) -> None:
         """Money moved at a provider."""
@@ -310,11 +310,10 @@ class Ledger:
                 subject=payment.id,
             )
 
-    def _check_sender(self, payment: Payment, key: str, *, at_once: bool = True) -> None:
+    def _check_sender(self, payment: Payment, key: str) -> None:
         """It leaves from the node that has it on record, while that is sure of its place.
 
-        What was about to leave when its node was frozen leaves when that goes on. An adapter that
-        does not send `at_once` asks for a token first, and its node may lose its place meanwhile.
+        What was about to leave when its node was frozen leaves when that goes on.
         """
         standing, call = self.standing(), payment.call(key)
         if standing is None or standing.thawed:
@@ -326,7 +325,7 @@ class Ledger:
                 f"{key} of epoch {on_record} from epoch {standing.epoch}",
                 subject=payment.id,
             )
-        if at_once and not standing.certain:
+        if not standing.certain:
             raise Violation(
                 "nothing leaves from a node that may have lost its place", key, subject=payment.id
             )
