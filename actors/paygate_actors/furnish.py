@@ -108,15 +108,20 @@ def _desk(
         # Asked when a circuit has opened, and then there is a desk.
         is_active=lambda: desk.is_active,
         system=system,
-        note=lambda entry: _note(system, journal, entry),
+        note=lambda entry: note_later(system, journal, entry),
     )
     desk = Desk(provider, adapter, health, switches, _pool_of(system, provider.id))
     return desk
 
 
-def _note(system: ActorSystem, journal: Journal, entry: AuditEntry) -> None:
+def note_later(system: ActorSystem, journal: Journal, entry: AuditEntry) -> None:
     """Write it into the audit log, or not: where there is no room, log and metrics have it."""
-    system.spawn_task(guarded(journal.append_wait(Unit(audit=(entry,)))))
+
+    async def write() -> None:
+        # Made when it is waited for: the system may stop before it comes to that.
+        await guarded(journal.append_wait(Unit(audit=(entry,))))
+
+    system.spawn_task(write())
 
 
 @asynccontextmanager
