@@ -172,7 +172,7 @@ def check_books(payment: Payment, providers: Providers) -> None:
             if own and payment.status not in ("failed", "cancelled"):
                 _check_own(payment, charge)
                 _check_disputed(payment, charge)
-            elif charge.live and not _flagged(payment):
+            elif charge.live and not (_flagged(payment) or _insisted(payment, providers)):
                 raise Violation(
                     "nothing is kept for a payment that is over",
                     f"{payment.status}, but {charge.id} is {charge.status}"
@@ -215,3 +215,12 @@ def _flagged(payment: Payment) -> bool:
     """Whether a person was called because the provider would not give it back."""
     undone = [txn for txn in payment.txns if txn.type == "reverse" and txn.status == "failed"]
     return bool(payment.concerns) and bool(undone)
+
+
+def _insisted(payment: Payment, providers: Providers) -> bool:
+    """Whether an operator insists that it was given back, of which its provider never heard."""
+    said = {txn.id for txn in payment.txns if txn.type == "reverse" and txn.asserted == "success"}
+    return any(
+        call.unresolved and call.transaction_id in said and not _knows(providers, call)
+        for call in payment.calls
+    )
