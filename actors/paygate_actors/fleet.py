@@ -72,6 +72,7 @@ class Fleet:
         self._ear: Ear | None = None
         self._payments: Region[PaymentActor] | None = None
         self._later: Callable[[str, int], None] | None = None
+        self._look: Callable[[str], None] | None = None
         self._adopting = asyncio.Lock()
         self._ended = False
         self.adopted = 0
@@ -105,10 +106,16 @@ class Fleet:
         _log.info("joined", seat=seat.seat, epoch=seat.epoch, name=name)
 
     def serve(
-        self, payments: Region[PaymentActor], ear: Ear, *, later: Callable[[str, int], None]
+        self,
+        payments: Region[PaymentActor],
+        ear: Ear,
+        *,
+        look: Callable[[str], None],
+        later: Callable[[str, int], None],
     ) -> None:
-        """Tell these from now on. `later(payment_id, at_us)` sets a payment's alarm."""
-        self._payments, self._ear, self._later = payments, ear, later
+        """Tell these from now on. `look` has a payment look at itself, `later` at a time in us."""
+        self._payments, self._ear = payments, ear
+        self._look, self._later = look, later
 
     async def recover(self) -> int:
         """Adopt everything that nobody alive owns; how much that was. Then go on doing so."""
@@ -166,12 +173,13 @@ class Fleet:
     async def _take(self, wake: Wake) -> None:
         assert self._payments is not None
         assert self._later is not None
+        assert self._look is not None
         now_us = self._system.clock.now_us()
         if wake.at_us is not None and wake.at_us > now_us and wake.sound:
             self._later(wake.stream, wake.at_us)
             return
         if not await look_at(self._payments, wake.stream):
-            self._later(wake.stream, now_us)
+            self._look(wake.stream)
 
     def _adopt_again(self, _: object) -> None:
         if not self._ended:
@@ -216,16 +224,12 @@ class Fleet:
         _log.warning("nodes_gone", epochs=epochs)
         self.nodes.somebody_left()
         self._system.spawn_task(self._adopt_once())
-        if self._payments is None or self._ear is None:
+        if self._payments is None or self._ear is None or self._look is None:
             return
         for payment in self._payments.live():
             if payment.payment is not None and _followed_by(epochs, payment):
                 self._look(payment.key)
         self._ear.node_gone()
-
-    def _look(self, payment_id: str) -> None:
-        assert self._later is not None
-        self._later(payment_id, self._system.clock.now_us())
 
     def _bulletin(self, _: int) -> None:
         if self._ear is not None:

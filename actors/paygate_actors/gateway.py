@@ -394,4 +394,5 @@ class Gateway:
             )
         if self._fleet is not None:
             ear = NodeEar(self.system, self.store, self.desk, self.webhooks, self.webhooks_out)
-            self._fleet.serve(self.payments, ear, later=self.letters.at)
+            letters = self.letters
+            self._fleet.serve(self.payments, ear, look=letters.look, later=letters.at)

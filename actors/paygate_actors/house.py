@@ -68,8 +68,8 @@ class Arrivals(Protocol):
 class Alarm(Protocol):
     """Who wakes payments that sleep."""
 
-    def at(self, payment_id: str, at_us: int) -> None:
-        """Send the payment a wake-up at this time or soon after it."""
+    def at(self, payment_id: str, at_us: int | None) -> None:
+        """Send the payment a wake-up at this time or soon after it, and at no other; None: none."""
         ...
 
 

@@ -195,7 +195,7 @@ class PaymentCore(Entity):
 
     def _set_alarm(self, before: Payment | None) -> None:
         at_us = look_at_us(self._known())
-        if at_us is not None and (before is None or look_at_us(before) != at_us):
+        if at_us != (None if before is None else look_at_us(before)):
             self._house.alarm.at(self.key, at_us)
 
     # ------------------------------------------------------------------ answering

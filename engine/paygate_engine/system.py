@@ -10,6 +10,7 @@ ready actor is next) are the seams; `step` handles one message.
 
 import asyncio
 import logging
+import math
 import random
 import threading
 from collections import deque
@@ -34,6 +35,9 @@ THROUGHPUT: Final = 8
 SLICE_S: Final = 0.001
 # Actors between two looks at the clock.
 _LOOK_EVERY: Final = 8
+# Timers that wait longer than this share the second in which they fire: those of a day are in tens
+# of thousands of the wheel's buckets then, not in millions.
+LONG_S: Final = 3_600.0
 # How long `stop_all` waits for what an actor still has in its inbox.
 STOP_TIMEOUT_S: Final = 5.0
 
@@ -106,14 +110,15 @@ class ActorSystem:
     def after(self, delay_s: float, fn: Callable[[Any], object], arg: Any) -> None:
         """Call `fn(arg)` on the loop in `delay_s` seconds; it cannot be cancelled (`remind` can).
 
-        Never early, late by a hundredth of a second plus what is in the way.
+        Never early, late by a hundredth of a second plus what is in the way; by a second where it
+        waits for more than `LONG_S`.
         """
-        self._wheel.add(self.clock.monotonic_s() + delay_s, fn, arg)
+        self._wheel.add(self._due_s(delay_s), fn, arg)
         self._arm_timer()
 
     def remind(self, delay_s: float, fn: Callable[[Any], object], arg: Any) -> Timer:
         """As `after`, for who may want to take it back."""
-        timer = Timer(self._wheel.add(self.clock.monotonic_s() + delay_s, fn, arg))
+        timer = Timer(self._wheel.add(self._due_s(delay_s), fn, arg))
         self._arm_timer()
         return timer
 
@@ -140,6 +145,10 @@ class ActorSystem:
             self.loop.call_soon(self.tick)
         else:
             self._arm_timer()
+
+    def _due_s(self, delay_s: float) -> float:
+        due_s = self.clock.monotonic_s() + delay_s
+        return due_s if delay_s <= LONG_S else math.ceil(due_s)
 
     def _arm_timer(self) -> None:
         if self._by_hand or self._stopped or self._ticking:

@@ -130,7 +130,7 @@ class Crowd:
     def appeared(self, provider: str, provider_txn_id: str) -> None:
         raise AssertionError("a pursuer tells no arrivals")
 
-    def at(self, payment_id: str, at_us: int) -> None:
+    def at(self, payment_id: str, at_us: int | None) -> None:
         raise AssertionError("a pursuer sets no alarms")
 
     def _again(self, told: tuple[str, Any]) -> None:

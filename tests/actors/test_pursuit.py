@@ -84,7 +84,7 @@ class Desk:
     def appeared(self, provider: str, provider_txn_id: str) -> None:
         raise AssertionError("a pursuer tells no arrivals")
 
-    def at(self, payment_id: str, at_us: int) -> None:
+    def at(self, payment_id: str, at_us: int | None) -> None:
         raise AssertionError("a pursuer sets no alarms")
 
 

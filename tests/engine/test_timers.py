@@ -6,7 +6,7 @@ import random
 import pytest
 
 from paygate_engine.clock import ManualClock, SystemClock
-from paygate_engine.system import ActorSystem
+from paygate_engine.system import LONG_S, ActorSystem
 from paygate_engine.timers import FIRED_PER_TICK_MAX, RESOLUTION_S, Timer, Wheel
 
 
@@ -154,3 +154,24 @@ async def test_a_task_that_is_cut_off_by_the_end_leaves_no_other_one_behind() ->
     await asyncio.sleep(0)
 
     assert done == []
+
+
+async def test_timers_of_hours_share_the_second_in_which_they_fire() -> None:
+    clock = ManualClock()
+    system = ActorSystem(clock=clock, rng=random.Random(1))
+    fired: list[tuple[float, float]] = []
+
+    def fire(due_s: float) -> None:
+        fired.append((clock.monotonic_s(), clock.monotonic_s() - due_s))
+
+    for number in range(1_000):
+        delay_s = LONG_S + 1 + number / 100
+        system.after(delay_s, fire, delay_s)
+    clock.advance(LONG_S)
+    for _ in range(1_500):
+        clock.advance(0.01)
+
+    assert len(fired) == 1_000
+    assert len({at_s for at_s, _ in fired}) <= 12
+    assert min(late_s for _, late_s in fired) >= 0
+    assert max(late_s for _, late_s in fired) <= 1.0 + 3 * RESOLUTION_S
