@@ -19,13 +19,14 @@ from paygate_engine.errors import AskTimeout, Corrupt, Overloaded, StoreFailed, 
 from paygate_http.auth import Keys, check_role
 from paygate_http.incoming import ArrivedRequest, Incoming
 from paygate_http.problems import Problem, render
+from paygate_http.quick_reply import Answer, stamp
 from paygate_http.rate import TokenBuckets
-from paygate_http.requests import sane_request_id, stamp
+from paygate_http.requests import sane_request_id
 from paygate_http.route import Call, Context, Route
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# A request on its way to its answer.
-Handle = Callable[[], Awaitable[web.StreamResponse]]
+Endpoint = Callable[[web.Request], Awaitable[Answer]]
+# The same for a path that ends in an id, which comes second.
+EndpointOfId = Callable[[web.Request, str], Awaitable[Answer]]
 
 # A key may use up this many seconds of its rate at once: shops send in bursts.
 BURST_S: Final = 2.0
@@ -63,7 +64,7 @@ class Edge:
     def endpoint(self, route: Route) -> Endpoint:
         """Make the route's handler what the server calls, behind the route's conditions."""
 
-        async def serve(request: web.Request) -> web.StreamResponse:
+        async def serve(request: web.Request) -> Answer:
             return await self._serve(ArrivedRequest(request), route)
 
         self._routes[serve] = route
@@ -72,34 +73,42 @@ class Edge:
     def direct(self, route: Route) -> Endpoint:
         """Make what the server calls where the path alone names the route: no router is asked."""
 
-        def serve(request: web.Request) -> Awaitable[web.StreamResponse]:
+        def serve(request: web.Request) -> Awaitable[Answer]:
             return self.ask(ArrivedRequest(request), route)
 
         return serve
 
-    async def guard(self, request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    def direct_of_id(self, route: Route, place: str) -> EndpointOfId:
+        """Make the same for a path that ends in an id; `place` is the id's name in the route."""
+
+        def serve(request: web.Request, of_id: str) -> Awaitable[Answer]:
+            return self.ask(ArrivedRequest(request, path_ids={place: of_id}), route)
+
+        return serve
+
+    async def guard(self, request: web.Request, handler: Endpoint) -> Answer:
         """Answer whatever happens, count it, and name it by its request id."""
         route = self._routes.get(request.match_info.handler)
-        return await self._answered(ArrivedRequest(request), route, lambda: handler(request))
+        return await self._answered(ArrivedRequest(request), route, handler(request))
 
-    async def ask(self, request: Incoming, route: Route) -> web.StreamResponse:
+    def ask(self, request: Incoming, route: Route) -> Awaitable[Answer]:
         """Answer a request for this route, from a socket or handed over within the process."""
-        return await self._answered(request, route, lambda: self._serve(request, route))
+        return self._answered(request, route, self._serve(request, route))
 
-    async def _serve(self, request: Incoming, route: Route) -> web.StreamResponse:
+    async def _serve(self, request: Incoming, route: Route) -> Answer:
         caller = await self._let_in(request, route)
         return await route.handler(Call(self._context, request, caller))
 
     async def _answered(
-        self, request: Incoming, route: Route | None, handle: Handle
-    ) -> web.StreamResponse:
+        self, request: Incoming, route: Route | None, answering: Awaitable[Answer]
+    ) -> Answer:
         clock, metrics = self._context.clock, self._context.metrics
         started_s = clock.monotonic_s()
         request_id = sane_request_id(request) or self._context.request_ids()
         status = _GONE
         metrics.in_flight += 1
         try:
-            response = await _answer(handle, request_id, request.method)
+            response = await _answer(answering, request_id, request.method)
             stamp(response, request_id)
             status = response.status
             return response
@@ -137,9 +146,9 @@ class Edge:
         return caller
 
 
-async def _answer(handle: Handle, request_id: str, method: str) -> web.StreamResponse:
+async def _answer(answering: Awaitable[Answer], request_id: str, method: str) -> Answer:
     try:
-        return await handle()
+        return await answering
     except Problem as problem:
         return render(problem, request_id)
     except web.HTTPException as error:

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
-from aiohttp import web
 from msgspec import Struct
 
 from paygate_actors.config import Config
@@ -14,12 +13,11 @@ from paygate_http.auth import Access
 from paygate_http.incoming import Incoming
 from paygate_http.metrics import Metrics
 from paygate_http.problems import Problem, ProblemCode
+from paygate_http.quick_reply import JSON, Answer, QuickReply
 from paygate_http.wire import encode
 
 # Our ids have 30 characters; a provider's name may be a little longer.
 ID_LENGTH_MAX: Final = 64
-
-JSON: Final = "application/json"
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ class Call:
         return given
 
 
-Handler = Callable[[Call], Awaitable[web.Response]]
+Handler = Callable[[Call], Awaitable[Answer]]
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
@@ -114,7 +112,6 @@ class Route(Struct, frozen=True, kw_only=True):
 
 def json_response(
     value: Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
+) -> QuickReply:
     """Answer with a Struct as JSON and a line end, so that answers in a terminal stay apart."""
-    given = {"Content-Type": JSON} if headers is None else {"Content-Type": JSON, **headers}
-    return web.Response(status=status, body=encode(value) + b"\n", headers=given)
+    return QuickReply(encode(value) + b"\n", status=status, headers=headers)
