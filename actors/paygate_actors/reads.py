@@ -76,17 +76,21 @@ class Reads:
 
     async def look(self, payment_id: str) -> PaymentView | None:
         """The payment as committed, whoever it belongs to."""
+        return self._live(payment_id) or await self._stored(payment_id)
+
+    def _live(self, payment_id: str) -> PaymentView | None:
+        live = self._payments.active(payment_id) if self._alone else None
+        return None if live is None or live.payment is None else payment_view(live.payment)
+
+    async def _stored(self, payment_id: str) -> PaymentView | None:
         if len(payment_id) > ID_MAX:
             return None
-        live = self._payments.active(payment_id) if self._alone else None
-        if live is not None and live.payment is not None:
-            return payment_view(live.payment)
         document = await self._mender.read(PAYMENT, payment_id)
         return None if document is None else self._shown(read_payment(document))
 
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment, if it is the caller's."""
-        view = await self.look(payment_id)
+        view = self._live(payment_id) or await self._stored(payment_id)
         if view is None or not _sees(caller, view.merchant):
             return NO_PAYMENT
         return view

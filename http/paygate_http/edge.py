@@ -96,7 +96,13 @@ class Edge:
         return self._answered(request, route, self._serve(request, route))
 
     async def _serve(self, request: Incoming, route: Route) -> Answer:
-        caller = await self._let_in(request, route)
+        unready = None if route.always else self._context.front.readiness()
+        if unready is not None:
+            raise Problem("not_ready", unready)
+        caller = NOBODY
+        if route.access != "public":
+            caller = self._keys.known(request) or await self._keys.caller(request)
+            self._let_in(caller, route)
         return await route.handler(Call(self._context, request, caller))
 
     async def _answered(
@@ -108,10 +114,14 @@ class Edge:
         status = _GONE
         metrics.in_flight += 1
         try:
-            response = await _answer(answering, request_id, request.method)
-            stamp(response, request_id)
-            status = response.status
-            return response
+            try:
+                answer = await answering
+            # The border: whatever a handler does wrong ends here, with an id to find it by.
+            except Exception as error:  # noqa: BLE001 - see above
+                answer = render(_problem_of(error, request_id, request.method), request_id)
+            stamp(answer, request_id)
+            status = answer.status
+            return answer
         finally:
             metrics.in_flight -= 1
             template = "unmatched" if route is None else route.path
@@ -127,43 +137,33 @@ class Edge:
                     ms=round(seconds * 1_000, 3),
                 )
 
-    async def _let_in(self, request: Incoming, route: Route) -> Caller:
-        front = self._context.front
-        unready = None if route.always else front.readiness()
-        if unready is not None:
-            raise Problem("not_ready", unready)
-        if route.access == "public":
-            return NOBODY
-        caller = await self._keys.caller(request)
+    def _let_in(self, caller: Caller, route: Route) -> None:
         check_role(caller, route.access)
         wait_s = 0.0 if self._rates is None else self._rates.take(caller.key_id)
         if wait_s:
             detail = "This API key has used up its rate."
             raise Problem("rate_limited", detail, retry_after_s=math.ceil(wait_s))
-        refusal = front.admits() if route.admission else None
+        refusal = self._context.front.admits() if route.admission else None
         if refusal is not None:
             raise Problem.of(refusal)
-        return caller
 
 
-async def _answer(answering: Awaitable[Answer], request_id: str, method: str) -> Answer:
-    try:
-        return await answering
-    except Problem as problem:
-        return render(problem, request_id)
-    except web.HTTPException as error:
-        return render(_of_router(error), request_id)
-    except (Overloaded, StoreFull):
-        problem = Problem("overloaded", "Nothing was done. Try again later.")
-    except Corrupt:
-        problem = Problem.of(QUARANTINED)
-    except (StoreFailed, AskTimeout):
-        problem = Problem("outcome_unknown", "It may have been done. Ask again with the same key.")
-    # The border: whatever a handler does wrong ends here, with an id to find it by.
-    except Exception:  # noqa: BLE001 - see above
-        _log.exception("handler_failed", request_id=request_id, method=method)
-        problem = Problem("internal_error", "It has been logged under the request's id.")
-    return render(problem, request_id)
+def _problem_of(error: Exception, request_id: str, method: str) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case web.HTTPException():
+            return _of_router(error)
+        case Overloaded() | StoreFull():
+            return Problem("overloaded", "Nothing was done. Try again later.")
+        case Corrupt():
+            return Problem.of(QUARANTINED)
+        case StoreFailed() | AskTimeout():
+            detail = "It may have been done. Ask again with the same key."
+            return Problem("outcome_unknown", detail)
+        case _:
+            _log.exception("handler_failed", request_id=request_id, method=method)
+            return Problem("internal_error", "It has been logged under the request's id.")
 
 
 def _of_router(error: web.HTTPException) -> Problem:

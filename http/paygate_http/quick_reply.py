@@ -7,7 +7,7 @@ says something unusual goes out as `ordinary`, aiohttp's own, to the same effect
 carries is spelled here for both, side by side.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -68,13 +68,12 @@ class QuickReply:
         await self._ordinary.prepare(request)
         self.keep_alive = self._ordinary.keep_alive
 
-    async def write_eof(self) -> None:
+    def write_eof(self) -> Awaitable[None]:
         """Send it whole, and wait while the peer takes nothing. Raises `ConnectionError`."""
         if self._ordinary is not None:
-            await self._ordinary.write_eof()
-            return
+            return self._ordinary.write_eof()
         assert self._writer is not None, "prepared first"
-        await self._writer.write_eof(self._head().encode("ascii") + self.body)
+        return self._writer.write_eof(self._head().encode("ascii") + self.body)
 
     def ordinary(self) -> web.Response:
         """The same answer as aiohttp makes them."""
@@ -88,9 +87,10 @@ class QuickReply:
 
     def _is_usual(self) -> bool:
         # Whatever could end a line early is left to aiohttp, which refuses it.
-        return self.status in _BEGINS and all(
-            text.isascii() and text.isprintable() for text in self._headers.values()
-        )
+        if self.status not in _BEGINS:
+            return False
+        said = "".join(self._headers.values())
+        return said.isascii() and said.isprintable()
 
     def _head(self) -> str:
         more = "".join([f"{name}: {text}\r\n" for name, text in self._headers.items()])

@@ -96,6 +96,9 @@ async def test_a_reader_never_keeps_the_log_from_ending(store: SqliteStore) -> N
 async def test_a_lock_is_not_waited_for(locked: LoopConnection) -> None:
     with pytest.raises(InTheWay):
         locked.run(lambda connection: connection.execute("SELECT * FROM documents").fetchall())
+    assert locked.run(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()) == (
+        0,
+    )
 
 
 async def test_what_is_in_the_way_is_waited_for_on_the_thread(
