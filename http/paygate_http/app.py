@@ -8,11 +8,13 @@ from aiohttp import web
 
 from paygate_actors.config import Config
 from paygate_actors.front_protocol import Front
+from paygate_actors.remembering import Remembered
 from paygate_engine.clock import Clock
 from paygate_http.auth import Keys
 from paygate_http.edge import Edge
 from paygate_http.metrics import Metrics
 from paygate_http.openapi import build_document
+from paygate_http.payments import shown
 from paygate_http.route import Context
 from paygate_http.routes import ROUTES
 from paygate_http.shortcuts import Shortcuts
@@ -44,6 +46,7 @@ def make_edge(
         metrics=Metrics(front.gauges),
         document=_document(),
         request_ids=request_ids,
+        shown=Remembered(shown),
     )
     keys = Keys(front.find_key, clock, pepper=config.api_key_pepper, sandbox_keys=sandbox_keys)
     return Edge(context, keys)

@@ -1,15 +1,15 @@
 """Payments: make one, read one, list them, read their history."""
 
 from paygate_actors.messages import PaymentReply as Done
-from paygate_actors.messages import Refusal
+from paygate_actors.messages import PaymentView, Refusal
 from paygate_http import render
 from paygate_http.commands import process_payment
 from paygate_http.filters import PAYMENT_FILTERS, read_at, read_filters
 from paygate_http.problems import Problem
-from paygate_http.quick_reply import Answer
+from paygate_http.quick_reply import Answer, QuickReply
 from paygate_http.replies import EventListReply, PaymentListReply
 from paygate_http.requests import applied, preferred_wait_s, read_json
-from paygate_http.route import Call, json_response
+from paygate_http.route import Call, json_body, json_response
 
 
 async def process(call: Call) -> Answer:
@@ -40,7 +40,12 @@ async def read(call: Call) -> Answer:
         view = await call.front.payment_at(call.caller, payment_id, at_us)
     if isinstance(view, Refusal):
         raise Problem.of(view)
-    return json_response(render.payment(view))
+    return QuickReply(call.context.shown.of(view.id, view))
+
+
+def shown(view: PaymentView) -> bytes:
+    """The body of an answer that shows a payment."""
+    return json_body(render.payment(view))
 
 
 async def listing(call: Call) -> Answer:

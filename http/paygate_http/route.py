@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from paygate_actors.config import Config
 from paygate_actors.front_protocol import Front
-from paygate_actors.messages import Caller
+from paygate_actors.messages import Caller, PaymentView
+from paygate_actors.remembering import Remembered
 from paygate_engine.clock import Clock
 from paygate_http.auth import Access
 from paygate_http.incoming import Incoming
@@ -21,7 +22,10 @@ ID_LENGTH_MAX: Final = 64
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """Everything that handlers share; one for each application."""
+    """Everything that handlers share; one for each application.
+
+    `shown` are the bodies of payments that were read lately.
+    """
 
     front: Front
     config: Config
@@ -29,6 +33,7 @@ class Context(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     document: bytes
     request_ids: Callable[[], str]
+    shown: Remembered[PaymentView, bytes]
 
 
 class Call:
@@ -114,4 +119,9 @@ def json_response(
     value: Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> QuickReply:
     """Answer with a Struct as JSON and a line end, so that answers in a terminal stay apart."""
-    return QuickReply(encode(value) + b"\n", status=status, headers=headers)
+    return QuickReply(json_body(value), status=status, headers=headers)
+
+
+def json_body(value: Struct) -> bytes:
+    """The body of such an answer."""
+    return encode(value) + b"\n"
