@@ -1,8 +1,8 @@
 """An answer whose body is there: JSON that goes out in one write, its head made by one format.
 
 aiohttp asks an answer for `prepare`, `write_eof`, `keep_alive` and `force_close`. Its own ones
-build a dictionary of headers, look through it and write it out again, which costs more than all
-that a read does behind the edge. This one knows its head. What is not HTTP/1.1, wants no body, or
+build a dictionary of headers, look through it and write it out again, which is a good part of what
+a read costs. This one knows its head. What is not HTTP/1.1, wants no body, or
 says something unusual goes out as `ordinary`, aiohttp's own, to the same effect: what every answer
 carries is spelled here for both, side by side.
 """
