@@ -24,7 +24,7 @@ GOALS: tuple[Goal, ...] = (
     # Whoever writes their own in a day must not be better off by it.
     Goal(rows.ACCEPT, rows.AIOHTTP, 2.0),
     Goal(rows.ACCEPT, rows.FASTAPI, 30.0),
-    # A read does what the bare one does, and checks whose it is; a stored one goes to a thread.
+    # A read does what the bare one does, and checks whose it is; a stored one asks SQLite too.
     Goal(rows.LIVE, rows.BARE_READ, 0.80),
     Goal(rows.STORED, rows.BARE_READ, 0.50),
     # Two commits: the event before it is acknowledged, and what follows from it.

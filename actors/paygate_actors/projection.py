@@ -224,7 +224,12 @@ def key_document(key: ApiKey) -> Document:
 
 def read_payment(document: Document) -> PaymentView:
     """The view in a payment's document."""
-    return _payment_decoder.decode(document.body)
+    return payment_in(document.body)
+
+
+def payment_in(body: bytes) -> PaymentView:
+    """The view in the body of a payment's document."""
+    return _payment_decoder.decode(body)
 
 
 def read_transaction(document: Document) -> TransactionView:

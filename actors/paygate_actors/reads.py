@@ -36,12 +36,14 @@ from paygate_actors.projection import (
     LISTED,
     PAYMENT,
     TRANSACTION,
+    payment_in,
     read_desk,
     read_fraud,
     read_key,
     read_payment,
     read_transaction,
 )
+from paygate_actors.remembering import Remembered
 from paygate_actors.views import event_view, payment_view
 from paygate_engine.ids import Ids
 from paygate_engine.region import Region
@@ -73,20 +75,30 @@ class Reads:
         self._mender = mender
         # Where other nodes write too, what is in memory here may be older than what was told there.
         self._alone = alone
+        self._live_views = Remembered(payment_view)
+        self._stored_views = Remembered(payment_in)
 
     async def look(self, payment_id: str) -> PaymentView | None:
         """The payment as committed, whoever it belongs to."""
+        return self._live(payment_id) or await self._stored(payment_id)
+
+    def _live(self, payment_id: str) -> PaymentView | None:
+        live = self._payments.active(payment_id) if self._alone else None
+        if live is None or live.payment is None:
+            return None
+        return self._live_views.of(payment_id, live.payment)
+
+    async def _stored(self, payment_id: str) -> PaymentView | None:
         if len(payment_id) > ID_MAX:
             return None
-        live = self._payments.active(payment_id) if self._alone else None
-        if live is not None and live.payment is not None:
-            return payment_view(live.payment)
         document = await self._mender.read(PAYMENT, payment_id)
-        return None if document is None else self._shown(read_payment(document))
+        if document is None:
+            return None
+        return self._shown(self._stored_views.of(payment_id, document.body))
 
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment, if it is the caller's."""
-        view = await self.look(payment_id)
+        view = self._live(payment_id) or await self._stored(payment_id)
         if view is None or not _sees(caller, view.merchant):
             return NO_PAYMENT
         return view

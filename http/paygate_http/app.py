@@ -2,23 +2,26 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from paygate_actors.config import Config
 from paygate_actors.front_protocol import Front
+from paygate_actors.remembering import Remembered
 from paygate_engine.clock import Clock
 from paygate_http.auth import Keys
-from paygate_http.edge import Edge, Endpoint
+from paygate_http.edge import Edge
 from paygate_http.metrics import Metrics
 from paygate_http.openapi import build_document
+from paygate_http.payments import shown
 from paygate_http.route import Context
 from paygate_http.routes import ROUTES
+from paygate_http.shortcuts import Shortcuts
 
 CONTEXT: Final = web.AppKey("context", Context)
-DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Endpoint])
-"""By method and path: what serves the routes whose path is always the same."""
+SHORTCUTS: Final = web.AppKey("shortcuts", Shortcuts)
+"""Past the router, for most requests."""
 
 
 def make_edge(
@@ -43,6 +46,7 @@ def make_edge(
         metrics=Metrics(front.gauges),
         document=_document(),
         request_ids=request_ids,
+        shown=Remembered(shown),
     )
     keys = Keys(front.find_key, clock, pepper=config.api_key_pepper, sandbox_keys=sandbox_keys)
     return Edge(context, keys)
@@ -68,16 +72,15 @@ def make_app(
     )
 
     @web.middleware
-    async def guard(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    async def guard(request: web.Request, handler: Any) -> Any:
         return await edge.guard(request, handler)
 
     app = web.Application(middlewares=[guard])
     app[CONTEXT] = edge.context
-    app[DIRECT] = {
-        (route.method, route.path): edge.direct(route) for route in ROUTES if "{" not in route.path
-    }
+    app[SHORTCUTS] = Shortcuts(edge, ROUTES)
     for route in ROUTES:
-        endpoint = edge.endpoint(route)
+        # Its types name aiohttp's own answers; what it asks of an answer, ours can do.
+        endpoint: Any = edge.endpoint(route)
         app.router.add_route(route.method, route.path, endpoint, expect_handler=_expect)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, endpoint, expect_handler=_expect)

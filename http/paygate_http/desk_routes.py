@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from aiohttp import web
-
 from paygate_actors.desk_messages import AskAgain, DeskEntry, MarkNotCharged, MarkSeen
 from paygate_actors.messages import Refusal
 from paygate_http.bodies import NotChargedBody, SeenBody
@@ -18,12 +16,13 @@ from paygate_http.desk_replies import (
 from paygate_http.filters import DESK_FILTERS, read_filters
 from paygate_http.payment_checks import check_text
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer
 from paygate_http.requests import read_json
 from paygate_http.route import Call, Route, json_response
 from paygate_http.validation import Faults
 
 
-async def explain(call: Call) -> web.Response:
+async def explain(call: Call) -> Answer:
     """Say why a payment is where it is, what comes next and when, and who must act."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     found = await call.front.explain(call.caller, payment_id)
@@ -32,7 +31,7 @@ async def explain(call: Call) -> web.Response:
     return json_response(explanation_reply(found))
 
 
-async def listing(call: Call) -> web.Response:
+async def listing(call: Call) -> Answer:
     """Show a page of the desk, the newest payment first."""
     page = await call.front.in_doubt(call.caller, read_filters(call.request, DESK_FILTERS))
     if isinstance(page, Refusal):
@@ -46,7 +45,7 @@ async def listing(call: Call) -> web.Response:
     )
 
 
-async def ask_again(call: Call) -> web.Response:
+async def ask_again(call: Call) -> Answer:
     """Ask the provider now about everything of the payment that it has not settled.
 
     A call that was asked about a moment ago is not asked about again.
@@ -55,7 +54,7 @@ async def ask_again(call: Call) -> web.Response:
     return _shown(await call.front.ask_again(AskAgain(caller=call.caller, payment_id=payment_id)))
 
 
-async def not_charged(call: Call) -> web.Response:
+async def not_charged(call: Call) -> Answer:
     """Set a charge in doubt as not made.
 
     The provider is asked first, and what it says counts. Where it says nothing, the charge is set
@@ -71,7 +70,7 @@ async def not_charged(call: Call) -> web.Response:
     return _shown(await call.front.mark_not_charged(command))
 
 
-async def seen(call: Call) -> web.Response:
+async def seen(call: Call) -> Answer:
     """Note that a person has looked at what asked for one; what came meanwhile stays."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     faults = Faults()
@@ -85,7 +84,7 @@ async def seen(call: Call) -> web.Response:
     return _shown(await call.front.mark_seen(command))
 
 
-def _shown(done: DeskEntry | Refusal) -> web.Response:
+def _shown(done: DeskEntry | Refusal) -> Answer:
     if isinstance(done, Refusal):
         raise Problem.of(done)
     return json_response(entry_reply(done))

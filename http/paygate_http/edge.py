@@ -19,13 +19,14 @@ from paygate_engine.errors import AskTimeout, Corrupt, Overloaded, StoreFailed, 
 from paygate_http.auth import Keys, check_role
 from paygate_http.incoming import ArrivedRequest, Incoming
 from paygate_http.problems import Problem, render
+from paygate_http.quick_reply import Answer, stamp
 from paygate_http.rate import TokenBuckets
-from paygate_http.requests import sane_request_id, stamp
+from paygate_http.requests import sane_request_id
 from paygate_http.route import Call, Context, Route
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# A request on its way to its answer.
-Handle = Callable[[], Awaitable[web.StreamResponse]]
+Endpoint = Callable[[web.Request], Awaitable[Answer]]
+# The same for a path that ends in an id, which comes second.
+EndpointOfId = Callable[[web.Request, str], Awaitable[Answer]]
 
 # A key may use up this many seconds of its rate at once: shops send in bursts.
 BURST_S: Final = 2.0
@@ -63,7 +64,7 @@ class Edge:
     def endpoint(self, route: Route) -> Endpoint:
         """Make the route's handler what the server calls, behind the route's conditions."""
 
-        async def serve(request: web.Request) -> web.StreamResponse:
+        async def serve(request: web.Request) -> Answer:
             return await self._serve(ArrivedRequest(request), route)
 
         self._routes[serve] = route
@@ -72,37 +73,55 @@ class Edge:
     def direct(self, route: Route) -> Endpoint:
         """Make what the server calls where the path alone names the route: no router is asked."""
 
-        def serve(request: web.Request) -> Awaitable[web.StreamResponse]:
+        def serve(request: web.Request) -> Awaitable[Answer]:
             return self.ask(ArrivedRequest(request), route)
 
         return serve
 
-    async def guard(self, request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    def direct_of_id(self, route: Route, place: str) -> EndpointOfId:
+        """Make the same for a path that ends in an id; `place` is the id's name in the route."""
+
+        def serve(request: web.Request, of_id: str) -> Awaitable[Answer]:
+            return self.ask(ArrivedRequest(request, path_ids={place: of_id}), route)
+
+        return serve
+
+    async def guard(self, request: web.Request, handler: Endpoint) -> Answer:
         """Answer whatever happens, count it, and name it by its request id."""
         route = self._routes.get(request.match_info.handler)
-        return await self._answered(ArrivedRequest(request), route, lambda: handler(request))
+        return await self._answered(ArrivedRequest(request), route, handler(request))
 
-    async def ask(self, request: Incoming, route: Route) -> web.StreamResponse:
+    def ask(self, request: Incoming, route: Route) -> Awaitable[Answer]:
         """Answer a request for this route, from a socket or handed over within the process."""
-        return await self._answered(request, route, lambda: self._serve(request, route))
+        return self._answered(request, route, self._serve(request, route))
 
-    async def _serve(self, request: Incoming, route: Route) -> web.StreamResponse:
-        caller = await self._let_in(request, route)
+    async def _serve(self, request: Incoming, route: Route) -> Answer:
+        unready = None if route.always else self._context.front.readiness()
+        if unready is not None:
+            raise Problem("not_ready", unready)
+        caller = NOBODY
+        if route.access != "public":
+            caller = self._keys.known(request) or await self._keys.caller(request)
+            self._let_in(caller, route)
         return await route.handler(Call(self._context, request, caller))
 
     async def _answered(
-        self, request: Incoming, route: Route | None, handle: Handle
-    ) -> web.StreamResponse:
+        self, request: Incoming, route: Route | None, answering: Awaitable[Answer]
+    ) -> Answer:
         clock, metrics = self._context.clock, self._context.metrics
         started_s = clock.monotonic_s()
         request_id = sane_request_id(request) or self._context.request_ids()
         status = _GONE
         metrics.in_flight += 1
         try:
-            response = await _answer(handle, request_id, request.method)
-            stamp(response, request_id)
-            status = response.status
-            return response
+            try:
+                answer = await answering
+            # The border: whatever a handler does wrong ends here, with an id to find it by.
+            except Exception as error:  # noqa: BLE001 - see above
+                answer = render(_problem_of(error, request_id, request.method), request_id)
+            stamp(answer, request_id)
+            status = answer.status
+            return answer
         finally:
             metrics.in_flight -= 1
             template = "unmatched" if route is None else route.path
@@ -118,43 +137,33 @@ class Edge:
                     ms=round(seconds * 1_000, 3),
                 )
 
-    async def _let_in(self, request: Incoming, route: Route) -> Caller:
-        front = self._context.front
-        unready = None if route.always else front.readiness()
-        if unready is not None:
-            raise Problem("not_ready", unready)
-        if route.access == "public":
-            return NOBODY
-        caller = await self._keys.caller(request)
+    def _let_in(self, caller: Caller, route: Route) -> None:
         check_role(caller, route.access)
         wait_s = 0.0 if self._rates is None else self._rates.take(caller.key_id)
         if wait_s:
             detail = "This API key has used up its rate."
             raise Problem("rate_limited", detail, retry_after_s=math.ceil(wait_s))
-        refusal = front.admits() if route.admission else None
+        refusal = self._context.front.admits() if route.admission else None
         if refusal is not None:
             raise Problem.of(refusal)
-        return caller
 
 
-async def _answer(handle: Handle, request_id: str, method: str) -> web.StreamResponse:
-    try:
-        return await handle()
-    except Problem as problem:
-        return render(problem, request_id)
-    except web.HTTPException as error:
-        return render(_of_router(error), request_id)
-    except (Overloaded, StoreFull):
-        problem = Problem("overloaded", "Nothing was done. Try again later.")
-    except Corrupt:
-        problem = Problem.of(QUARANTINED)
-    except (StoreFailed, AskTimeout):
-        problem = Problem("outcome_unknown", "It may have been done. Ask again with the same key.")
-    # The border: whatever a handler does wrong ends here, with an id to find it by.
-    except Exception:  # noqa: BLE001 - see above
-        _log.exception("handler_failed", request_id=request_id, method=method)
-        problem = Problem("internal_error", "It has been logged under the request's id.")
-    return render(problem, request_id)
+def _problem_of(error: Exception, request_id: str, method: str) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case web.HTTPException():
+            return _of_router(error)
+        case Overloaded() | StoreFull():
+            return Problem("overloaded", "Nothing was done. Try again later.")
+        case Corrupt():
+            return Problem.of(QUARANTINED)
+        case StoreFailed() | AskTimeout():
+            detail = "It may have been done. Ask again with the same key."
+            return Problem("outcome_unknown", detail)
+        case _:
+            _log.exception("handler_failed", request_id=request_id, method=method)
+            return Problem("internal_error", "It has been logged under the request's id.")
 
 
 def _of_router(error: web.HTTPException) -> Problem:

@@ -168,7 +168,8 @@ def read_filters(request: Incoming, filters: tuple[Filter, ...]) -> Filters:
 
 def read_at(request: Incoming) -> int | None:
     """Read the instant that is asked about; None: now. Raises `Problem`."""
-    return _read(request, (AT,)).get("at_us")
+    # Nearly all reads ask about now, and have no query.
+    return _read(request, (AT,)).get("at_us") if request.query else None
 
 
 def _read(request: Incoming, filters: tuple[Filter, ...]) -> dict[str, Any]:

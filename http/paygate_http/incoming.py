@@ -54,12 +54,13 @@ class Incoming(Protocol):
 
 
 class ArrivedRequest:
-    """A request that came over a socket."""
+    """A request that came over a socket. `path_ids`: None where the router found them."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_path_ids", "_request")
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, *, path_ids: Mapping[str, str] | None = None) -> None:
         self._request = request
+        self._path_ids = path_ids
 
     @property
     def method(self) -> str:
@@ -79,7 +80,7 @@ class ArrivedRequest:
     @property
     def path_ids(self) -> Mapping[str, str]:
         """What stands in the places of the route's path."""
-        return self._request.match_info
+        return self._request.match_info if self._path_ids is None else self._path_ids
 
     @property
     def remote(self) -> str:

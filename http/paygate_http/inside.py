@@ -12,6 +12,7 @@ from aiohttp import web
 
 from paygate_http.edge import Edge
 from paygate_http.incoming import HandedRequest
+from paygate_http.quick_reply import QuickReply
 from paygate_http.route import Route
 from paygate_http.routes import ROUTES
 
@@ -38,6 +39,8 @@ class InsideEdge:
                     method, path_ids=ids, query=query, headers=headers, body=body
                 )
                 response = await self._edge.ask(request, route)
+                if isinstance(response, QuickReply):
+                    return response.ordinary()
                 assert isinstance(response, web.Response), "no route of ours streams"
                 return response
         raise LookupError(f"no route for {method} {bare}")

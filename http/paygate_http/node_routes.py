@@ -2,13 +2,13 @@
 
 from typing import Final, Literal
 
-from aiohttp import web
 from msgspec import Struct
 
 from paygate_actors.messages import Refusal
 from paygate_actors.nodes import NodeView
 from paygate_actors.rfc3339 import time_text
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer
 from paygate_http.replies import Time
 from paygate_http.route import Call, Route, json_response
 from paygate_http.wire import wire_name
@@ -37,7 +37,7 @@ class NodeListReply(Struct, frozen=True, kw_only=True, rename=wire_name):
     data: list[NodeReply]
 
 
-async def listing(call: Call) -> web.Response:
+async def listing(call: Call) -> Answer:
     """Show every node, those that are gone too."""
     found = await call.front.nodes(call.caller)
     if isinstance(found, Refusal):

@@ -2,7 +2,6 @@
 
 from typing import Final, TypeVar, cast
 
-from aiohttp import web
 from msgspec import UNSET
 
 from paygate_actors.messages import Refusal
@@ -25,6 +24,7 @@ from paygate_http.notice_replies import (
 )
 from paygate_http.payment_checks import check_text
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer
 from paygate_http.requests import read_json
 from paygate_http.route import Call, Route, json_response
 from paygate_http.validation import Faults
@@ -35,7 +35,7 @@ _ENDPOINTS: Final = "/api/webhook-endpoints"
 _ENDPOINT: Final = f"{_ENDPOINTS}/{{endpointID}}"
 
 
-async def feed(call: Call) -> web.Response:
+async def feed(call: Call) -> Answer:
     """Show the merchant's events in the order in which they were committed.
 
     Keep `nextCursor` and ask again with it: nothing is ever missing between two pages, so that
@@ -54,7 +54,7 @@ async def feed(call: Call) -> web.Response:
     )
 
 
-async def create(call: Call) -> web.Response:
+async def create(call: Call) -> Answer:
     """Have events sent to a URL; its secret is shown in this answer and never again."""
     faults = Faults()
     body = decode(await read_json(call.request), WebhookEndpointBody, faults)
@@ -77,19 +77,19 @@ async def create(call: Call) -> web.Response:
     )
 
 
-async def listing(call: Call) -> web.Response:
+async def listing(call: Call) -> Answer:
     """Show all endpoints of the merchant: there are sixteen at the most."""
     found = call.front.notices.endpoints(call.caller)
     return json_response(WebhookEndpointListReply(data=[endpoint_reply(each) for each in found]))
 
 
-async def read(call: Call) -> web.Response:
+async def read(call: Call) -> Answer:
     """Show an endpoint, without its secrets."""
     found = _done(call.front.notices.endpoint(call.caller, _endpoint_id(call)))
     return json_response(endpoint_reply(found))
 
 
-async def change(call: Call) -> web.Response:
+async def change(call: Call) -> Answer:
     """Change an endpoint; a disabled one that is enabled again is sent what had to wait."""
     endpoint_id = _endpoint_id(call)
     faults = Faults()
@@ -108,13 +108,13 @@ async def change(call: Call) -> web.Response:
     return json_response(endpoint_reply(done))
 
 
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call) -> Answer:
     """Send nothing there any more, and forget what waited; the feed still has it."""
     done = _done(await call.front.notices.delete(call.caller, _endpoint_id(call)))
     return json_response(DeletedReply(id=done.id))
 
 
-async def rotate(call: Call) -> web.Response:
+async def rotate(call: Call) -> Answer:
     """Make a new secret, shown this once; the one before signs too for a while."""
     made = _done(await call.front.notices.rotate(call.caller, _endpoint_id(call)))
     return json_response(
@@ -122,13 +122,13 @@ async def rotate(call: Call) -> web.Response:
     )
 
 
-async def test(call: Call) -> web.Response:
+async def test(call: Call) -> Answer:
     """Send a test event to this endpoint, whatever it subscribes to."""
     sent = _done(await call.front.notices.test(call.caller, _endpoint_id(call)))
     return json_response(delivery_reply(sent), status=201)
 
 
-async def deliveries(call: Call) -> web.Response:
+async def deliveries(call: Call) -> Answer:
     """Show what was sent there, is to be sent, or was given up (`dead`), newest first."""
     endpoint_id = _endpoint_id(call)
     filters = read_filters(call.request, DELIVERY_FILTERS)
@@ -150,7 +150,7 @@ async def deliveries(call: Call) -> web.Response:
     )
 
 
-async def replay(call: Call) -> web.Response:
+async def replay(call: Call) -> Answer:
     """Send a delivery again that is delivered or dead: now, and by the whole schedule."""
     endpoint_id = _endpoint_id(call)
     delivery_id = call.path_id("deliveryID", "delivery_not_found")

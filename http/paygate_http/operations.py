@@ -1,6 +1,5 @@
 """What is done to a payment that exists: capture, refund, reverse, review."""
 
-from aiohttp import web
 from msgspec import Raw, UnsetType
 
 from paygate_actors.messages import (
@@ -17,12 +16,13 @@ from paygate_http.decode import decode
 from paygate_http.payment_checks import check_amount, check_text
 from paygate_http.payments import payment_response, replay_headers
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer
 from paygate_http.requests import applied, idempotency_key, preferred_wait_s, read_json
 from paygate_http.route import Call, json_response
 from paygate_http.validation import Faults
 
 
-async def capture(call: Call) -> web.Response:
+async def capture(call: Call) -> Answer:
     """Capture held funds, in whole or in part."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     faults = Faults()
@@ -38,7 +38,7 @@ async def capture(call: Call) -> web.Response:
     return _made(await call.front.capture(command, wait_s=wait_s or 0), wait_s)
 
 
-async def refund(call: Call) -> web.Response:
+async def refund(call: Call) -> Answer:
     """Refund captured funds, in whole or in part."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     faults = Faults()
@@ -59,7 +59,7 @@ async def refund(call: Call) -> web.Response:
     return _made(await call.front.refund(command, wait_s=wait_s or 0), wait_s)
 
 
-async def reverse(call: Call) -> web.Response:
+async def reverse(call: Call) -> Answer:
     """Undo a payment as a whole."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     faults = Faults()
@@ -79,7 +79,7 @@ async def reverse(call: Call) -> web.Response:
     return _made(await call.front.reverse(command, wait_s=wait_s or 0), wait_s)
 
 
-async def review(call: Call) -> web.Response:
+async def review(call: Call) -> Answer:
     """Decide on held funds."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     faults = Faults()
@@ -97,7 +97,7 @@ async def review(call: Call) -> web.Response:
     return payment_response(await call.front.review(command))
 
 
-def _made(done: TransactionReply | Refusal, wait_s: int | None) -> web.Response:
+def _made(done: TransactionReply | Refusal, wait_s: int | None) -> Answer:
     """Answer with the transaction that was made."""
     if isinstance(done, Refusal):
         raise Problem.of(done)

@@ -1,19 +1,18 @@
 """Payments: make one, read one, list them, read their history."""
 
-from aiohttp import web
-
 from paygate_actors.messages import PaymentReply as Done
-from paygate_actors.messages import Refusal
+from paygate_actors.messages import PaymentView, Refusal
 from paygate_http import render
 from paygate_http.commands import process_payment
 from paygate_http.filters import PAYMENT_FILTERS, read_at, read_filters
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer, QuickReply
 from paygate_http.replies import EventListReply, PaymentListReply
 from paygate_http.requests import applied, preferred_wait_s, read_json
-from paygate_http.route import Call, json_response
+from paygate_http.route import Call, json_body, json_response
 
 
-async def process(call: Call) -> web.Response:
+async def process(call: Call) -> Answer:
     """Make a payment, or find the one that the key belongs to."""
     command = process_payment(
         call.request,
@@ -31,7 +30,7 @@ async def process(call: Call) -> web.Response:
     return json_response(render.payment(done.payment), status=201, headers=headers)
 
 
-async def read(call: Call) -> web.Response:
+async def read(call: Call) -> Answer:
     """Show one payment as committed; with `at`, as it was at that instant."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     at_us = read_at(call.request)
@@ -41,10 +40,15 @@ async def read(call: Call) -> web.Response:
         view = await call.front.payment_at(call.caller, payment_id, at_us)
     if isinstance(view, Refusal):
         raise Problem.of(view)
-    return json_response(render.payment(view))
+    return QuickReply(call.context.shown.of(view.id, view))
 
 
-async def listing(call: Call) -> web.Response:
+def shown(view: PaymentView) -> bytes:
+    """The body of an answer that shows a payment."""
+    return json_body(render.payment(view))
+
+
+async def listing(call: Call) -> Answer:
     """Show a page of payments, newest first."""
     page = await call.front.payments(call.caller, read_filters(call.request, PAYMENT_FILTERS))
     if isinstance(page, Refusal):
@@ -58,7 +62,7 @@ async def listing(call: Call) -> web.Response:
     )
 
 
-async def events(call: Call) -> web.Response:
+async def events(call: Call) -> Answer:
     """Show the whole history of a payment, in order."""
     payment_id = call.path_id("paymentID", "payment_not_found")
     # The events' amounts are minor units: the payment tells of which currency.
@@ -73,7 +77,7 @@ async def events(call: Call) -> web.Response:
     )
 
 
-def payment_response(done: Done | Refusal) -> web.Response:
+def payment_response(done: Done | Refusal) -> Answer:
     """Answer with a payment that was changed."""
     if isinstance(done, Refusal):
         raise Problem.of(done)

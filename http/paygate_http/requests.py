@@ -4,8 +4,6 @@ import re
 from email.message import Message
 from functools import lru_cache
 
-from aiohttp import web
-
 from paygate_actors.card_checks import looks_like_card_number
 from paygate_http.bodies import IDEMPOTENCY_KEY_MAX
 from paygate_http.incoming import Incoming
@@ -27,15 +25,6 @@ def sane_request_id(request: Incoming) -> str | None:
         return None
     # It goes into every answer and line of log.
     return None if looks_like_card_number(given) else given
-
-
-def stamp(response: web.StreamResponse, request_id: str) -> None:
-    """Put on what every answer carries: the request's id, and nothing about our software."""
-    headers = response.headers
-    headers["X-Request-ID"] = request_id
-    headers["Server"] = "paygate"
-    # What is in an answer is between us and who asked: no proxy keeps it.
-    headers["Cache-Control"] = "no-store"
 
 
 async def read_json(request: Incoming, *, may_be_empty: bool = False) -> bytes:

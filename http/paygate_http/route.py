@@ -3,27 +3,29 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
-from aiohttp import web
 from msgspec import Struct
 
 from paygate_actors.config import Config
 from paygate_actors.front_protocol import Front
-from paygate_actors.messages import Caller
+from paygate_actors.messages import Caller, PaymentView
+from paygate_actors.remembering import Remembered
 from paygate_engine.clock import Clock
 from paygate_http.auth import Access
 from paygate_http.incoming import Incoming
 from paygate_http.metrics import Metrics
 from paygate_http.problems import Problem, ProblemCode
+from paygate_http.quick_reply import JSON, Answer, QuickReply
 from paygate_http.wire import encode
 
 # Our ids have 30 characters; a provider's name may be a little longer.
 ID_LENGTH_MAX: Final = 64
 
-JSON: Final = "application/json"
-
 
 class Context(Struct, frozen=True, kw_only=True):
-    """Everything that handlers share; one for each application."""
+    """Everything that handlers share; one for each application.
+
+    `shown` are the bodies of payments that were read lately.
+    """
 
     front: Front
     config: Config
@@ -31,6 +33,7 @@ class Context(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     document: bytes
     request_ids: Callable[[], str]
+    shown: Remembered[PaymentView, bytes]
 
 
 class Call:
@@ -70,7 +73,7 @@ class Call:
         return given
 
 
-Handler = Callable[[Call], Awaitable[web.Response]]
+Handler = Callable[[Call], Awaitable[Answer]]
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
@@ -114,7 +117,11 @@ class Route(Struct, frozen=True, kw_only=True):
 
 def json_response(
     value: Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
+) -> QuickReply:
     """Answer with a Struct as JSON and a line end, so that answers in a terminal stay apart."""
-    given = {"Content-Type": JSON} if headers is None else {"Content-Type": JSON, **headers}
-    return web.Response(status=status, body=encode(value) + b"\n", headers=given)
+    return QuickReply(json_body(value), status=status, headers=headers)
+
+
+def json_body(value: Struct) -> bytes:
+    """The body of such an answer."""
+    return encode(value) + b"\n"

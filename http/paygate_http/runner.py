@@ -24,9 +24,9 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from paygate_http.app import CONTEXT, DIRECT
+from paygate_http.app import CONTEXT, SHORTCUTS
 from paygate_http.problems import Problem, render
-from paygate_http.requests import stamp
+from paygate_http.quick_reply import stamp
 
 # Longer than a proxy holds a connection between two bursts, short enough that slow headers
 # (slowloris) hold nothing for long.
@@ -93,12 +93,10 @@ class EdgeRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
-        by_router, direct = inner.request_handler, self.app[DIRECT]
+        by_router, shortcuts = inner.request_handler, self.app[SHORTCUTS]
 
-        def handle(request: Any) -> Awaitable[web.StreamResponse]:
-            # For most requests, and all payments, method and path are enough to know the route.
-            endpoint = direct.get((request.method, request.rel_url.raw_path), by_router)
-            return endpoint(request)
+        def handle(request: Any) -> Awaitable[Any]:
+            return shortcuts.serve(request) or by_router(request)
 
         # The same requests, behind our own protocol.
         return _EdgeServer(

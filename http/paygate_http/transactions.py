@@ -1,7 +1,5 @@
 """Transactions: read one, list them, and an operator's correction."""
 
-from aiohttp import web
-
 from paygate_actors.messages import Refusal, SetTransactionStatus
 from paygate_http import render
 from paygate_http.bodies import StatusBody
@@ -9,13 +7,14 @@ from paygate_http.decode import decode
 from paygate_http.filters import TRANSACTION_FILTERS, read_filters
 from paygate_http.payment_checks import check_text
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer
 from paygate_http.replies import TransactionListReply
 from paygate_http.requests import read_json
 from paygate_http.route import Call, json_response
 from paygate_http.validation import Faults
 
 
-async def read(call: Call) -> web.Response:
+async def read(call: Call) -> Answer:
     """Show one transaction as committed."""
     transaction_id = call.path_id("transactionID", "transaction_not_found")
     view = await call.front.transaction(call.caller, transaction_id)
@@ -24,7 +23,7 @@ async def read(call: Call) -> web.Response:
     return json_response(render.transaction(view))
 
 
-async def listing(call: Call) -> web.Response:
+async def listing(call: Call) -> Answer:
     """Show a page of transactions, newest first."""
     filters = read_filters(call.request, TRANSACTION_FILTERS)
     page = await call.front.transactions(call.caller, filters)
@@ -39,7 +38,7 @@ async def listing(call: Call) -> web.Response:
     )
 
 
-async def set_status(call: Call) -> web.Response:
+async def set_status(call: Call) -> Answer:
     """Correct the status of a transaction, the provider being asked first."""
     transaction_id = call.path_id("transactionID", "transaction_not_found")
     faults = Faults()

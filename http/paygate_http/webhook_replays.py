@@ -2,7 +2,6 @@
 
 from typing import Annotated, Final
 
-from aiohttp import web
 from msgspec import Meta, Struct
 
 from paygate_actors.messages import Refusal
@@ -11,6 +10,7 @@ from paygate_actors.rfc3339 import time_text
 from paygate_http.decode import decode
 from paygate_http.filters import CURSOR_MAX, TEXT_MAX
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer
 from paygate_http.replies import Time
 from paygate_http.requests import read_json
 from paygate_http.route import Call, Route, json_response
@@ -57,7 +57,7 @@ class WebhookReplayReply(Struct, frozen=True, kw_only=True, rename=wire_name):
     next_cursor: str | None
 
 
-async def replay(call: Call) -> web.Response:
+async def replay(call: Call) -> Answer:
     """Read webhooks that are kept with the adapters of today.
 
     What is read otherwise than it was is brought to its payment, each reading once.

@@ -4,11 +4,12 @@ from aiohttp import web
 
 from paygate_actors.messages import Refusal
 from paygate_http.problems import Problem
+from paygate_http.quick_reply import Answer
 from paygate_http.replies import ReceivedReply
 from paygate_http.route import Call, json_response
 
 
-async def receive(call: Call) -> web.Response:
+async def receive(call: Call) -> Answer:
     """Take an event in; 200 only once it is on disk.
 
     While too many are on their way to their payments, the next is refused before it is read.

@@ -549,6 +549,9 @@ async def test_every_statement_of_the_store_uses_an_index(folder: Path) -> None:
         for connection in (store._writer, store._reader):  # pyright: ignore[reportPrivateUsage] - see on_writer
             assert connection is not None
             await connection.run(lambda inner: inner.set_trace_callback(statements.add))
+        here = store._here  # pyright: ignore[reportPrivateUsage] - see on_writer
+        assert here is not None
+        here.run(lambda inner: inner.set_trace_callback(statements.add))
         done = (Done(queue="q", id="i", at_us=1),)
         wakes = (Wake(stream="x", at_us=1), Wake(stream="y", at_us=None))
         claims = (Claim(name="n", stream="c", body=b""),)

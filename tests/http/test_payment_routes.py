@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from paygate_actors.messages import Failure, NextAction, PaymentView
@@ -121,6 +122,19 @@ async def test_a_wait_is_kept_to_within_its_bounds(
     _, wait_s = gateway.front.commands[0]
     assert wait_s == waited
     assert headers.get("Preference-Applied") == applied
+
+
+async def test_who_polls_hears_of_each_change_and_of_nothing_else(gateway: Any) -> None:
+    kept: PaymentView = gateway.front.keep("merchant_a")
+    path, views = f"/api/payments/{kept.id}", gateway.front.payments_by_id
+
+    for changes in ({}, {"status": "success"}, {"amount_captured_minor": 1}, {"in_doubt": True}):
+        views[kept.id] = msgspec.structs.replace(views[kept.id], **changes)
+        seen = [(await gateway.ask("GET", path))[1] for _ in range(2)]
+        listed = (await gateway.ask("GET", "/api/payments"))[1]["data"]
+
+        # A list is rendered anew each time.
+        assert seen == listed * 2
 
 
 async def test_a_payment_is_read_with_everything_that_is_known_of_it(gateway: Any) -> None:

@@ -1,7 +1,8 @@
 """The embedded store: a SQLite database in a folder of its own.
 
-Two connections, each on a thread of its own (aiosqlite): one writes and checkpoints, one reads.
-A group crosses to the writer's thread once, whatever its size. The first error that does not
+Two connections, each on a thread of its own (aiosqlite): one writes and checkpoints, one reads. A
+group crosses to the writer's thread once, whatever its size. A third one reads single rows on the
+loop's own thread (`sqlite_connections.py` says why that is bounded). The first error that does not
 prove that nothing happened makes the store refuse everything, also reads: the process must end
 and recover from the disk.
 """
@@ -15,8 +16,6 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-
-import aiosqlite
 
 from paygate_engine.errors import Corrupt, StoreDamaged, StoreFailed, StoreFull, StoreRefused
 from paygate_engine.stores import sqlite_check, sqlite_feeds, sqlite_read, sqlite_write
@@ -38,6 +37,7 @@ from paygate_engine.stores.folder import FolderLock, check_folder, create_privat
 from paygate_engine.stores.log_check import log_of, lost_frames, lost_unserved
 from paygate_engine.stores.row_check import Looked, Place
 from paygate_engine.stores.rules import Kinds, page_size
+from paygate_engine.stores.sqlite_connections import InTheWay, LoopConnection, ThreadConnection
 from paygate_engine.stores.sqlite_schema import (
     VERSION_MIN,
     check,
@@ -48,6 +48,7 @@ from paygate_engine.stores.sqlite_schema import (
 )
 
 T = TypeVar("T")
+ConnectionT = TypeVar("ConnectionT", ThreadConnection, LoopConnection)
 
 DATABASE_NAME = "journal.db"
 # A file up to this size is looked through before it is served, every index held against its table:
@@ -85,8 +86,9 @@ class SqliteStore:
         self._kind_list = tuple(kinds)
         self._kinds = Kinds(kinds)
         self._lock: FolderLock | None = None
-        self._writer: _Connection | None = None
-        self._reader: _Connection | None = None
+        self._writer: ThreadConnection | None = None
+        self._reader: ThreadConnection | None = None
+        self._here: LoopConnection | None = None
         self._failed: StoreFailed | None = None
 
     @property
@@ -125,8 +127,9 @@ class SqliteStore:
                 await _refuse_lost(lost_unserved, path)
             else:
                 await self._open_writer(path)
-            self._reader = await _Connection.open(partial(connect, path, writes=False))
+            self._reader = await ThreadConnection.open(partial(connect, path, writes=False))
             await self._reader.run(partial(check, kinds=self._kind_list))
+            self._here = LoopConnection(path)
             if not self.read_only and path.stat().st_size <= CHECKED_BYTES_MAX:
                 await self._refuse_bad_pages(path)
         except (sqlite3.Error, OSError) as error:
@@ -146,10 +149,13 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Give everything back. Idempotent. The writer goes last: its end is a checkpoint."""
+        here, self._here = self._here, None
         reader, self._reader = self._reader, None
         writer, self._writer = self._writer, None
         lock, self._lock = self._lock, None
         try:
+            if here is not None:
+                here.close()
             for connection in (reader, writer):
                 if connection is not None:
                     await connection.close()
@@ -180,7 +186,7 @@ class SqliteStore:
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed, or None."""
-        return await self._read(partial(sqlite_read.document, kind=kind, of_id=id))
+        return await self._read_one(partial(sqlite_read.document, kind=kind, of_id=id))
 
     async def query(self, query: Query) -> list[Document]:
         """The page that the query asks for."""
@@ -189,7 +195,7 @@ class SqliteStore:
 
     async def read_claim(self, name: str) -> Claim | None:
         """Who holds the name."""
-        return await self._read(partial(sqlite_read.claim, name=name))
+        return await self._read_one(partial(sqlite_read.claim, name=name))
 
     async def waiting(self, queue: str, *, after_id: str = "", limit: int = 500) -> list[Item]:
         """Items of a queue that are not done, by id."""
@@ -275,7 +281,7 @@ class SqliteStore:
         create_private(path)
         check_magic(path)
         await _refuse_lost(lost_frames, path)
-        self._writer = await _Connection.open(partial(connect, path, writes=True))
+        self._writer = await ThreadConnection.open(partial(connect, path, writes=True))
         await self._writer.run(partial(upgrade, kinds=self._kind_list))
 
     async def _refuse_bad_pages(self, path: Path) -> None:
@@ -292,6 +298,16 @@ class SqliteStore:
         except BaseException as error:
             raise self._fail(error) from error
 
+    async def _read_one(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read a row by its primary key: at once, or behind what holds a lock."""
+        here = self._usable(self._here)
+        try:
+            return here.run(partial(sqlite_read.lenient, work))
+        except InTheWay:
+            return await self._read(work)
+        except BaseException as error:
+            raise self._fail(error) from error
+
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self.read_only:
             raise StoreRefused(f"{self.folder} was opened to be read only")
@@ -304,7 +320,7 @@ class SqliteStore:
         except BaseException as error:
             raise self._fail(error) from error
 
-    def _usable(self, connection: "_Connection | None") -> "_Connection":
+    def _usable(self, connection: ConnectionT | None) -> ConnectionT:
         if self._failed is not None:
             raise StoreFailed("the store has failed before") from self._failed
         if connection is None:
@@ -361,27 +377,3 @@ def _is_damage(error: BaseException) -> bool:
 def _plain_code(error: BaseException) -> int | None:
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & _PLAIN_CODE
-
-
-class _Connection(aiosqlite.Connection):
-    """A connection whose thread runs whole functions, so that a group costs one hop, not ten."""
-
-    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
-        super().__init__(connector, iter_chunk_size=64)
-
-    @classmethod
-    async def open(cls, connector: Callable[[], sqlite3.Connection]) -> "_Connection":
-        """Start the thread and open the connection on it; raises what `connector` raises."""
-        connection = cls(connector)
-        try:
-            await connection
-        except BaseException:
-            # The thread was told to stop; its last word must not meet a loop that is closed.
-            await asyncio.to_thread(connection._thread.join)
-            raise
-        return connection
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the connection's thread and return what it returns."""
-        # aiosqlite leaves its parameters untyped.
-        return await self._execute(work, self._conn)  # pyright: ignore[reportUnknownMemberType]

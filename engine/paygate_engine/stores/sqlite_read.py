@@ -1,6 +1,7 @@
-"""Reading from SQLite: statements and how their rows become records. Runs on the reader's thread.
+"""Reading from SQLite: statements and how their rows become records.
 
-Each read is one statement, and so sees the database as it stood between two groups. A damaged row
+Runs on the reader's thread; what reads one row by its primary key, on the loop's. Each read is one
+statement, read to its end, and so sees the database as it stood between two groups. A damaged row
 may hold anything, text that is no UTF-8 too: `lenient` reads it, and its checksum does not fit.
 """
 
@@ -86,8 +87,9 @@ def stream_events(connection: sqlite3.Connection, stream: str, after_seq: int = 
 
 def document(connection: sqlite3.Connection, kind: str, of_id: str) -> Document | None:
     """The document of this kind and id."""
-    row = connection.execute(f"{_DOCUMENT} WHERE d.kind = ? AND d.id = ?", (kind, of_id)).fetchone()
-    return None if row is None else to_document(row)
+    statement = f"{_DOCUMENT} WHERE d.kind = ? AND d.id = ?"
+    rows = connection.execute(statement, (kind, of_id)).fetchall()
+    return to_document(rows[0]) if rows else None
 
 
 def page_of(
@@ -127,8 +129,8 @@ def page_statement(query: Query, demanded: Mapping[int, str]) -> tuple[str, list
 def claim(connection: sqlite3.Connection, name: str) -> Claim | None:
     """Who holds the name."""
     statement = "SELECT name, stream, body, crc FROM claims WHERE name = ?"
-    row = connection.execute(statement, (name,)).fetchone()
-    return None if row is None else to_claim(row)
+    rows = connection.execute(statement, (name,)).fetchall()
+    return to_claim(rows[0]) if rows else None
 
 
 def waiting_items(

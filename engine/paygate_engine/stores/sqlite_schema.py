@@ -25,6 +25,8 @@ _LOG_BYTES_MAX = 64 * 1024 * 1024
 # The working set of the writer: the ends of all indexes and the payments of the last minutes.
 _WRITER_CACHE_KIB = 65_536
 _READER_CACHE_KIB = 16_384
+# Every commit empties a reader's cache; what reads single rows needs the tops of two trees.
+_LOOP_CACHE_KIB = 2_048
 
 # Every statement of a store in all its sizes, with room to spare: each is compiled once.
 _STATEMENTS_MAX = 256
@@ -49,6 +51,12 @@ _READER: tuple[tuple[str, int | str], ...] = (
     ("wal_autocheckpoint", 0),
     ("query_only", 1),
     ("cache_size", -_READER_CACHE_KIB),
+)
+# On the loop's thread nothing is waited for.
+_LOOP: tuple[tuple[str, int | str], ...] = (
+    *_READER,
+    ("busy_timeout", 0),
+    ("cache_size", -_LOOP_CACHE_KIB),
 )
 
 MIGRATIONS = Path(__file__).parent / "schema" / "sqlite"
@@ -80,9 +88,10 @@ def check_magic(path: Path) -> None:
             )
 
 
-def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
+def connect(path: Path, *, writes: bool, waits: bool = True) -> sqlite3.Connection:
     """Open the file, which must exist (see `check_magic`), and set the connection up.
 
+    `waits`: for a lock, where somebody else holds it; else the connection is for reads alone.
     Raises `sqlite3.Error` and `StoreRefused`.
     """
     mode = "rw" if writes else "ro"
@@ -96,7 +105,7 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
         # Before the first setting: to choose the kind of its log is to write into the file.
         with _refusals_named(connection):
             _is_ours(connection)
-        for name, value in _SHARED + (_WRITER if writes else _READER):
+        for name, value in _SHARED + (_WRITER if writes else _READER if waits else _LOOP):
             _set(connection, name, value)
     except BaseException:
         connection.close()
