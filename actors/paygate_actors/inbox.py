@@ -72,7 +72,7 @@ class Inbox:
         store: Store,
         journal: Journal,
         tell: Callable[[str, Any], None],
-        is_active: Callable[[str], bool],
+        is_known: Callable[[str], bool],
         mender: Mender,
     ) -> None:
         self._system = system
@@ -80,7 +80,7 @@ class Inbox:
         self._journal = journal
         self._tell = tell
         self._mender = mender
-        self._addressees = Addressees(store, mender, is_active)
+        self._addressees = Addressees(store, mender, is_known)
         self._unreadable: set[str] = set()
         self._parking = Parking()
         self._recent: dict[str, None] = {}

@@ -307,7 +307,7 @@ def test_the_key_window_ends_before_the_provider_says_it_does():
     can = Capabilities(deadline_s=1, key_window_s=1_000, find_lag_s=1, ask_first_s=0.5, ask_max_s=5)
     story = Story()
     story.answers(story.charge_key, TIMEOUT)
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
     edge_us = NOW_US + round((1_000 - KEY_WINDOW_MARGIN_S) * SECOND_US)
 
     assert pursuit.may_send(call_of(story), can, now_us=edge_us - 1)
@@ -319,7 +319,7 @@ def test_a_provider_that_remembers_no_keys_is_never_sent_anything_twice():
     story = Story()
     story.answers(story.charge_key, TIMEOUT)
 
-    assert not Pursuit().may_send(call_of(story), can, now_us=NOW_US)
+    assert not Pursuit("txn_1-1", provider="a").may_send(call_of(story), can, now_us=NOW_US)
 
 
 async def test_a_follow_up_that_certainly_did_nothing_is_sent_again_without_asking(
