@@ -159,7 +159,7 @@ class ClaimDesk:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._first: dict[str, asyncio.Event] = {}
-        self._seen: dict[str, None] = {}
+        self._seen: dict[int, None] = {}
 
     def is_fresh(self, name: str) -> bool:
         """Whether nobody has used this key lately, as far as is remembered; it is from now on.
@@ -167,9 +167,11 @@ class ClaimDesk:
         Only a guess at what a look at the store would find: a key that seems fresh is claimed
         without that look, and the store, where names are unique, refuses it if it is not.
         """
-        if name in self._seen:
+        # A hash is a quarter of the name; of two that are the same the second one is looked up.
+        seen = hash(name)
+        if seen in self._seen:
             return False
-        self._seen[name] = None
+        self._seen[seen] = None
         if len(self._seen) > SEEN_MAX:
             del self._seen[next(iter(self._seen))]
         return True
