@@ -8,11 +8,13 @@ from typing import Final
 
 import msgspec
 import pytest
-from bank_rig import AMOUNT, MERCHANT, BankRig, bank_rig
-from telling_rig import TellingBank, send
+from bank_rig import AMOUNT, MERCHANT, BankRig, bank_rig, done
+from many_nodes_rig import ManyNodes, Node, many_nodes
+from telling_rig import GOOD, SIGNATURE, TellingBank, body_of, send
 
 from paygate_actors.config import Limits
 from paygate_actors.desk_messages import Explanation
+from paygate_actors.letters import Letters
 from paygate_actors.messages import Refusal
 from paygate_actors.outcomes import ActionRequired, Outcome, Pending, Unknown
 from paygate_actors.payment import PaymentActor
@@ -63,15 +65,15 @@ def rigs(tmp_path: Path) -> Rigs:
     return opened
 
 
-def sleeping(rig: BankRig) -> int:
+def sleeping(rig: BankRig | Node) -> int:
     return round(rig.gauge("paygate_sleeping_payments"))
 
 
-def live(rig: BankRig) -> int:
+def live(rig: BankRig | Node) -> int:
     return round(rig.gauge("paygate_live_payments"))
 
 
-def woken(rig: BankRig) -> int:
+def woken(rig: BankRig | Node) -> int:
     """How often an actor was made for a payment: a new one, or one that was read back."""
     return rig.gateway.system.stats.of(PaymentActor).spawned
 
@@ -313,3 +315,76 @@ async def test_a_payment_sleeps_when_the_last_who_waited_for_it_has_gone(rigs: R
         assert (live(rig), sleeping(rig)) == (0, 1)
         with pytest.raises(AskTimeout):
             await asked
+
+
+# ---------------------------------------------------------------------- one node of many
+
+
+@pytest.fixture
+async def many(tmp_path: Path) -> AsyncGenerator[ManyNodes]:
+    async with many_nodes(tmp_path) as many:
+        limits = Limits(lingering_payments_max=0)
+        many.config = msgspec.structs.replace(many.config, limits=limits)
+        yield many
+
+
+async def joined(many: ManyNodes, name: str) -> tuple[Node, TellingBank]:
+    bank = TellingBank()
+    bank.says |= {"charge": pending, "find": pending}
+    return await many.start(name, bank=bank), bank
+
+
+async def test_what_another_node_recorded_meanwhile_is_known_to_who_wakes(many: ManyNodes):
+    a, theirs = await joined(many, "a")
+    b, _ = await joined(many, "b")
+    payment_id = await a.pay()
+    await many.until(lambda: sleeping(a) == 1)
+
+    notice = body_of(succeeded(payment_id))
+    assert await b.gateway.front.webhook("bank", {SIGNATURE: GOOD}, notice) is None
+    await many.until_status(b, payment_id, "success")
+    await many.pass_time(3 * PAUSE_S)
+
+    assert (sleeping(a), live(a)) == (0, 0)
+    assert theirs.of("find") == []
+
+
+async def test_who_slept_at_a_node_that_died_is_followed_by_another_one(many: ManyNodes):
+    a, _ = await joined(many, "a")
+    b, theirs = await joined(many, "b")
+    payment_id = await a.pay()
+    await many.until(lambda: sleeping(a) == 1)
+    theirs.says["find"] = done
+
+    await many.lose(a)
+
+    await many.until_status(b, payment_id, "success")
+    assert theirs.verbs() == ["find"]
+
+
+async def test_to_sleep_and_wake_sets_no_second_alarm_for_a_deadline(
+    many: ManyNodes, monkeypatch: pytest.MonkeyPatch
+):
+    a, theirs = await joined(many, "a")
+    expires_us = many.clock.now_us() + HOUR_US // 6
+    alarms: list[int] = []
+    at = Letters.at
+
+    def heard(self: Letters, payment_id: str, at_us: int) -> None:
+        alarms.append(at_us)
+        at(self, payment_id, at_us)
+
+    def asks_payer(key: str) -> Outcome:
+        return ActionRequired(
+            provider_txn_id=f"ch_{key}", url="https://bank.example/3ds", expires_at_us=expires_us
+        )
+
+    monkeypatch.setattr(Letters, "at", heard)
+    theirs.says |= {"charge": asks_payer, "find": asks_payer}
+    await a.pay()
+    await many.until(lambda: sleeping(a) == 1)
+
+    await many.pass_time(590, step_s=2)
+
+    assert len(theirs.of("find")) > 10
+    assert alarms == [expires_us]
