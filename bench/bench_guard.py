@@ -3,7 +3,7 @@
 | bound | seen | bounded | why |
 | --- | --- | --- | --- |
 | `ACCEPT_SHARE_MIN` | 0.087 | 0.058 | how much of a bare handler's speed is left |
-| `HELD_BYTES_MAX` | 5,800 | 7,700 | memory of a payment that is pending, fraud counts included |
+| `HELD_BYTES_MAX` | 1,890 | 2,500 | memory of a payment that is pending, fraud counts included |
 | `STOP_GROWTH_MAX` | 1.36 | 1.8 | CPU to stop an actor of 100,000 over that to stop one of 1,000 |
 | `CYCLES_A_CONNECTION_MAX` | 8 | 11 | objects in cycles: aiohttp's, none is a payment's |
 | `STATEMENTS_MAX` | 1.25 | 1.7 | SQL statements a payment under load: a group shares them |
@@ -32,7 +32,7 @@ from table_rows import ACCEPT, BARE, Row, start  # noqa: E402  # see above
 from works import Paying, pay  # noqa: E402  # see above
 
 ACCEPT_SHARE_MIN = 0.058
-HELD_BYTES_MAX = 7_700
+HELD_BYTES_MAX = 2_500
 STOP_GROWTH_MAX = 1.8
 CYCLES_A_CONNECTION_MAX = 11
 STATEMENTS_MAX = 1.7

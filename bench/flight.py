@@ -181,7 +181,7 @@ class _Pilot:
         async with asyncio.timeout(DRAIN_S_MAX):
             while not is_so(seen := await self._watch.look()):
                 ended = seen.gauges.get(SETTLED, 0)
-                PROGRESS.note(f"{seen.live} in memory, {ended:.0f} of {len(self._ids)} have ended")
+                PROGRESS.note(f"{seen.live} in flight, {ended:.0f} of {len(self._ids)} have ended")
                 # Another process is looked at: there is nothing here to be woken by.
                 await asyncio.sleep(LOOK_S)
 

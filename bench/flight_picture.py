@@ -32,7 +32,7 @@ def draw(flight: Flight, file: Path) -> None:
     began_s = flight.seen[0].at_s
     times = [each.at_s - began_s for each in flight.seen]
     live.plot(times, [each.live for each in flight.seen], color="tab:blue")
-    live.set_ylabel("payments in memory")
+    live.set_ylabel("payments in flight")
     _draw_latency(latency, flight, began_s)
     memory.plot(times, [each.memory / MIB for each in flight.seen], color="tab:green")
     memory.set_ylabel("memory (RSS), MiB")

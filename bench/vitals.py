@@ -16,6 +16,7 @@ from msgspec import Struct
 from process_rig import GatewayClient
 
 LIVE = "paygate_live_payments"
+ASLEEP = "paygate_sleeping_payments"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -30,8 +31,8 @@ class Vitals(Struct, frozen=True, kw_only=True):
 
     @property
     def live(self) -> int:
-        """How many payments are in memory."""
-        return round(self.gauges[LIVE])
+        """How many payments are in memory, or are followed while they sleep."""
+        return round(self.gauges[LIVE] + self.gauges[ASLEEP])
 
     @property
     def oldest_ms(self) -> float:

@@ -16,13 +16,13 @@ REFERENCE_MAX: Final = 64
 class Addressees:
     """Looks payments up by what an event names. Reads only.
 
-    `is_active(payment_id)`: whether its actor runs, which spares a look into the store.
+    `is_known(payment_id)`: whether its actor runs, or only sleeps; it spares a look into the store.
     """
 
-    def __init__(self, store: Store, mender: Mender, is_active: Callable[[str], bool]) -> None:
+    def __init__(self, store: Store, mender: Mender, is_known: Callable[[str], bool]) -> None:
         self._store = store
         self._mender = mender
-        self._is_active = is_active
+        self._is_known = is_known
 
     async def find(self, stored: Stored) -> str | None:
         """The payment's id; None: nobody knows it yet. Raises `Corrupt` as the store does."""
@@ -31,7 +31,7 @@ class Addressees:
             transaction_id = event.reference.rpartition("-")[0]
             if transaction_id.startswith("txn_"):
                 first = payment_of_first(transaction_id)
-                if self._is_active(first):
+                if self._is_known(first):
                     return first
                 document = await self._mender.read(TRANSACTION, transaction_id)
                 if document is not None:

@@ -1,10 +1,10 @@
 """When the gateway says no, early and politely: before a body is read, nothing done.
 
-Three signs of too much: payments in memory, the age of the oldest waiting message, and the
-journal's backlog. And one of not yet, or not any more: recovery and drain.
+Three signs of too much: payments in memory or followed while they sleep, the age of the oldest
+waiting message, and the journal's backlog. And one of not yet, or not any more: recovery and drain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Final
 
 from paygate_actors.config import Limits
@@ -25,7 +25,16 @@ DRAINING: Final = "draining: the server is about to stop"
 class Admission:
     """The gate. `state` is one of the sentences above, or None once everything is open."""
 
-    __slots__ = ("_journal", "_limits", "_may_act", "_payments", "_system", "refused", "state")
+    __slots__ = (
+        "_asleep",
+        "_journal",
+        "_limits",
+        "_may_act",
+        "_payments",
+        "_system",
+        "refused",
+        "state",
+    )
 
     def __init__(
         self,
@@ -33,12 +42,14 @@ class Admission:
         *,
         system: ActorSystem,
         payments: Region[PaymentActor],
+        asleep: Sized,
         journal: Journal,
         may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._limits = limits
         self._system = system
         self._payments = payments
+        self._asleep = asleep
         self._journal = journal
         self._may_act = may_act
         self.state: str | None = RECOVERING
@@ -64,7 +75,7 @@ class Admission:
         return Refusal(code="overloaded", detail=why, retry_after_s=RETRY_AFTER_S)
 
     def _too_much(self) -> str | None:
-        if len(self._payments) >= self._limits.live_payments_max:
+        if len(self._payments) + len(self._asleep) >= self._limits.live_payments_max:
             return "Too many payments are under way."
         if self._journal.backlog >= self._limits.journal_backlog_max:
             return "The journal is behind."

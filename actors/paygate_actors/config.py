@@ -103,7 +103,8 @@ class AmountBounds(Section, frozen=True, kw_only=True):
 class Limits(Section, frozen=True, kw_only=True):
     """Where the gateway says no, early and politely."""
 
-    live_payments_max: int = 150_000
+    live_payments_max: int = 150_000  # in memory, or asleep until their provider says more
+    lingering_payments_max: int = 1_000  # in memory though each could be read back: last used ones
     oldest_message_s_max: float = 1.0
     journal_backlog_max: int = 50_000
     provider_concurrency: int = 256

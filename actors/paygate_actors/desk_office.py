@@ -1,7 +1,7 @@
 """The desk as the doors see it: its pages, its three actions, and explanations.
 
 What is listed comes from committed documents, so a restart loses nothing of it; how calls are
-pursued right now is added by those payments that are awake. Nothing here decides about money.
+pursued right now is added by those payments whose calls are. Nothing here decides about money.
 """
 
 import asyncio
@@ -48,7 +48,10 @@ LIVE_S: Final = 2.0
 
 
 class DeskOffice:
-    """Everything that the front is asked about the desk. Raises what the engine raises."""
+    """Everything that the front is asked about the desk. Raises what the engine raises.
+
+    `asleep(payment_id)`: whether it is pursued though its actor is not in memory.
+    """
 
     def __init__(
         self,
@@ -60,7 +63,9 @@ class DeskOffice:
         reads: Reads,
         report: Callable[[str, Answered], None],
         in_doubt_flag_us: int,
+        asleep: Callable[[str], bool],
     ) -> None:
+        self._asleep = asleep
         self._system = system
         self._store = store
         self._payments = payments
@@ -87,7 +92,7 @@ class DeskOffice:
             return view
         # Asked first: what the journal says then is as new as the calls, or newer.
         calls: Sequence[OpenCall] = ()
-        if self._payments.active(payment_id) is not None:
+        if self._is_pursued(payment_id):
             calls = await self._payments.ask(payment_id, Watched(), timeout=RECORDED_S)
         return explain(
             await self._store.read_stream(payment_id),
@@ -147,13 +152,16 @@ class DeskOffice:
         return None
 
     async def _live(self, entry: DeskEntry) -> DeskEntry:
-        # What sleeps pursues nothing: its document says it all.
-        if self._payments.active(entry.payment_id) is None:
+        # Of what nobody pursues here the document says it all.
+        if not self._is_pursued(entry.payment_id):
             return entry
         try:
             return await self._payments.ask(entry.payment_id, AtDesk(), timeout=LIVE_S)
         except (EngineError, ActorDeadError):
             return entry
+
+    def _is_pursued(self, payment_id: str) -> bool:
+        return self._payments.active(payment_id) is not None or self._asleep(payment_id)
 
     async def _is_there(self, caller: Caller, payment_id: str) -> bool:
         return not isinstance(await self._reads.payment(caller, payment_id), Refusal)

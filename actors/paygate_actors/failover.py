@@ -7,6 +7,8 @@ may go elsewhere; what the issuer said softly only where the rule that routed th
 code, and within the limits for the payment and for its card.
 """
 
+from collections.abc import Sequence
+
 from paygate_actors.decline_codes import DECLINE_CODES
 from paygate_actors.draft import ATTEMPTS_MAX, Context
 from paygate_actors.outcomes import Declined
@@ -16,14 +18,22 @@ from paygate_actors.routing_config import SOFT_DECLINES
 
 def next_provider(payment: Payment, call: Call, said: Declined, ctx: Context) -> str | None:
     """Where the payment goes next after `call` was declined and folded in; None: nowhere."""
+    if not _may_go_elsewhere(payment, said, ctx):
+        return None
+    return untried(payment, ctx.routes, call.provider)
+
+
+def untried(payment: Payment, routes: Sequence[str], *tried: str) -> str | None:
+    """The next of these providers that the payment could be tried at, whatever was said; or None.
+
+    `tried`: at which it was, beside those of its attempts.
+    """
     attempts = [other for other in payment.calls if other.charges]
     asked_payer = any(other.url is not None for other in attempts)
     if asked_payer or payment.created.provider_pin or len(attempts) >= ATTEMPTS_MAX:
         return None
-    if not _may_go_elsewhere(payment, said, ctx):
-        return None
-    tried = {other.provider for other in attempts} | {call.provider}
-    return next((provider for provider in ctx.routes if provider not in tried), None)
+    known = {other.provider for other in attempts} | set(tried)
+    return next((provider for provider in routes if provider not in known), None)
 
 
 def is_soft(payment: Payment, code: str) -> bool:

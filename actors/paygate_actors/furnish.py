@@ -16,6 +16,7 @@ from paygate_actors.config import Config, Fraud, ProviderConfig
 from paygate_actors.credentials import SealedToken
 from paygate_actors.guarding import guarded
 from paygate_actors.house import Limits
+from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import ProviderPool
 from paygate_actors.pool_messages import Answered
 from paygate_actors.probing import watched
@@ -33,18 +34,22 @@ from paygate_actors.providers.registry import ProviderRefused, build
 from paygate_actors.vault import Vault
 from paygate_actors.vault_keys import vault_keys
 from paygate_engine.clock import system_bytes
-from paygate_engine.errors import StoreRefused
+from paygate_engine.errors import Corrupt, StoreRefused
 from paygate_engine.journal import Journal
 from paygate_engine.ref import LightRef
+from paygate_engine.region import Region
 from paygate_engine.stores.base import AuditEntry, Claim, Document, Store, Unit
 from paygate_engine.supervisor import Supervisor
 from paygate_engine.system import ActorSystem
 
 US_PER_S: Final = 1_000_000
+# Payments that only linger in memory take no more of its places than one in this many.
+LINGER_SHARE: Final = 10
 # The sandbox blocks this card, as its contract says.
 SANDBOX_BLOCKED: Final = "4100000000000019"
 
 _log = structlog.get_logger("paygate.furnish")
+_gateway_log = structlog.get_logger("paygate.gateway")
 
 # What the nodes of one database hold their vaults against.
 VAULT_MARK: Final = "vault"
@@ -271,6 +276,24 @@ async def stamp(mode: str, *, journal: Journal, at_us: int) -> None:
     entry = AuditEntry(at_us=at_us, who="system", what=f"stamp {mode}", stream=MODE)
     document = Document(kind=MODE, id=MODE, body=mode.encode())
     await journal.append_wait(Unit(documents=(document,), audit=(entry,)))
+
+
+def cry_parked(payment_id: str, error: BaseException) -> None:
+    """Log that a payment waits for a person."""
+    what = "payment_quarantined" if isinstance(error, Corrupt) else "payment_parked"
+    _gateway_log.critical(what, payment=payment_id, error=str(error) or repr(error))
+
+
+def set_aside(payments: Region[PaymentActor], stream: str, error: Corrupt) -> None:
+    """Park the payment whose stream was found damaged; other streams are not followed."""
+    if stream.startswith("pay_"):
+        payments.park(stream, error)
+
+
+def linger_max_of(config: Config) -> int:
+    """How many payments stay in memory that could be read back."""
+    limits = config.limits
+    return min(limits.lingering_payments_max, limits.live_payments_max // LINGER_SHARE)
 
 
 def random_bytes(rng: random.Random | None) -> Callable[[int], bytes]:

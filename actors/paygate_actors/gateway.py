@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -31,13 +32,16 @@ from paygate_actors.fraud_rules import FraudRules
 from paygate_actors.front import GatewayFront
 from paygate_actors.furnish import (
     adapters_of,
+    cry_parked,
     desk_of,
     fraud_of,
     is_unmarked,
     limits_of,
+    linger_max_of,
     load_switches,
     random_bytes,
     same_vault,
+    set_aside,
     stamp,
     start_pool,
     turning,
@@ -63,17 +67,14 @@ from paygate_actors.webhooks_in import WebhooksIn
 from paygate_actors.webhooks_out import OVER_HTTP, WayOut, WebhooksOut
 from paygate_engine.clock import Clock, SystemClock, system_rng
 from paygate_engine.cluster_clock import ClusterClock
-from paygate_engine.errors import Corrupt, Overloaded
+from paygate_engine.errors import Overloaded
 from paygate_engine.heads import sign_head
 from paygate_engine.journal import Journal
-from paygate_engine.region import LINGER_MAX, Region
+from paygate_engine.region import Region
 from paygate_engine.stores.base import Store
 from paygate_engine.stores.sqlite import SqliteStore
 from paygate_engine.supervisor import Backoff, Supervisor
 from paygate_engine.system import ActorSystem
-
-# Payments that are over and only linger in memory take no more of its places than one in this many.
-LINGER_SHARE: Final = 10
 
 # A provider's deadline and a little; the rest is handed over to the next start.
 CALLS_END_S: Final = 4.0
@@ -125,7 +126,7 @@ class Gateway:
             self.journal,
             self._make_payment,
             prefix="pay_",
-            linger_max=min(LINGER_MAX, config.limits.live_payments_max // LINGER_SHARE),
+            linger_max=linger_max_of(config),
             on_parked=self._parked,
             epoch=self._nodes.epoch,
         )
@@ -146,7 +147,7 @@ class Gateway:
             mender=self._mender,
             limits=config.limits,
             tell=self.payments.tell,
-            is_active=lambda payment_id: self.payments.active(payment_id) is not None,
+            is_known=self._is_known,
             nodes=self._nodes,
         )
         self.inbox = self.webhooks.inbox
@@ -179,6 +180,7 @@ class Gateway:
             config.limits,
             system=system,
             payments=self.payments,
+            asleep=self.house.asleep,
             journal=self.journal,
             may_act=lambda: self._nodes.may_act,
         )
@@ -213,6 +215,7 @@ class Gateway:
                 reads=reads,
                 report=self.letters.report,
                 in_doubt_flag_us=self.house.limits.in_doubt_flag_us,
+                asleep=self.house.asleep.__contains__,
             ),
             reception=self.webhooks.reception,
             replayer=self.webhooks.replayer,
@@ -329,13 +332,12 @@ class Gateway:
     def _make_payment(self, payment_id: str) -> PaymentActor:
         return PaymentActor(self.system, payment_id, house=self.house)
 
-    def _parked(self, payment_id: str, error: BaseException) -> None:
-        what = "payment_quarantined" if isinstance(error, Corrupt) else "payment_parked"
-        _log.critical(what, payment=payment_id, error=str(error) or repr(error))
+    def _is_known(self, payment_id: str) -> bool:
+        return payment_id in self.house.asleep or self.payments.active(payment_id) is not None
 
-    def _set_aside(self, stream: str, error: Corrupt) -> None:
-        if stream.startswith("pay_"):
-            self.payments.park(stream, error)
+    def _parked(self, payment_id: str, error: BaseException) -> None:
+        self.house.set_aside(payment_id)
+        cry_parked(payment_id, error)
 
     def _publish(self, head: Any) -> None:
         publisher = self._publisher
@@ -377,10 +379,11 @@ class Gateway:
         if threads:
             heads = Path(self._config.data_dir) / heads_file(own_chain(self.store))
             self._publisher = self._storage.start(HeadPublisher, "audit-heads", heads)
-        self._storage.start(Verifier, "audit", self.store, set_aside=self._set_aside)
+        aside = partial(set_aside, self.payments)
+        self._storage.start(Verifier, "audit", self.store, set_aside=aside)
         if isinstance(self.store, SqliteStore):
             self._storage.start(
-                Scrubber, "scrubber", store=self.store, book=self.damage, set_aside=self._set_aside
+                Scrubber, "scrubber", store=self.store, book=self.damage, set_aside=aside
             )
         self._services.start(FraudActor, "fraud", fraud_of(self._config), self._rules)
         for desk in self.desk.all():

@@ -44,6 +44,7 @@ def gauges(
     found: dict[str, float] = {
         "paygate_ready": float(admission.unready() is None),
         "paygate_live_payments": len(payments),
+        "paygate_sleeping_payments": len(house.asleep),
         "paygate_parked_payments": len(payments.parked),
         "paygate_quarantined_payments": sum(
             isinstance(error, Corrupt) for error in payments.parked.values()

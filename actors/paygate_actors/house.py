@@ -6,7 +6,7 @@ object and nothing of the actors behind it.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
@@ -15,12 +15,15 @@ from paygate_actors.among import Alone, Among
 from paygate_actors.asking import Asking
 from paygate_actors.draft import Context
 from paygate_actors.outbox import Notices
-from paygate_actors.payment_messages import Confirm
+from paygate_actors.payment_messages import Confirm, Pursue
 from paygate_actors.pool_messages import LookUp, Perform
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.record import Call, Payment
 from paygate_actors.route import Route
 from paygate_engine.system import ActorSystem
+
+if TYPE_CHECKING:
+    from paygate_actors.pursuer import Pursuer
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -81,12 +84,14 @@ class House:
         "alarm",
         "arrivals",
         "asking",
+        "asleep",
         "counts",
         "in_doubt",
         "limits",
         "nodes",
         "notices",
         "providers",
+        "ring",
         "system",
     )
 
@@ -115,6 +120,16 @@ class House:
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.in_doubt: dict[str, tuple[str, int, int]] = {}
         """What is in doubt now: call key -> (currency, minor units, since when)."""
+        self.asleep: dict[str, Pursuer] = {}
+        """What stays behind of payments that sleep while something of theirs is not settled."""
+        self.ring = self._ring
+        """Have a call pursued: (payment's id, key). For timers; bound once for all of them."""
+
+    def set_aside(self, payment_id: str) -> None:
+        """The payment waits for a person: if it was asleep, nothing rings for it any more."""
+        pursuer = self.asleep.pop(payment_id, None)
+        if pursuer is not None:
+            pursuer.drop()
 
     def count(self, news: Sequence[e.PaymentEvent]) -> None:
         """Count what was committed."""
@@ -154,6 +169,13 @@ class House:
         if call is not None and can is not None and can.finds:
             message = Confirm(key=call.key)
             self.system.after(can.find_lag_s, self.again, (payment_id, message))
+
+    def _ring(self, whose: tuple[str, str]) -> None:
+        payment_id, key = whose
+        # Among many nodes another one may follow the call by now, which its events tell.
+        pursuer = None if self.nodes.epoch else self.asleep.get(payment_id)
+        if pursuer is None or not pursuer.turn_comes_later(key):
+            self.again((payment_id, Pursue(key=key)))
 
     def _submit(self, turn: tuple[str, LookUp]) -> None:
         self.providers.submit(*turn)

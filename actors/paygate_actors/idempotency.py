@@ -6,6 +6,7 @@ it. Keys of captures, refunds and reverses lie in the payment itself (`operating
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -159,7 +160,9 @@ class ClaimDesk:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._first: dict[str, asyncio.Event] = {}
-        self._seen: dict[str, None] = {}
+        # Beside a set, for the first of a dictionary that always loses its first is far to find.
+        self._seen: set[int] = set()
+        self._order: deque[int] = deque()
 
     def is_fresh(self, name: str) -> bool:
         """Whether nobody has used this key lately, as far as is remembered; it is from now on.
@@ -167,11 +170,14 @@ class ClaimDesk:
         Only a guess at what a look at the store would find: a key that seems fresh is claimed
         without that look, and the store, where names are unique, refuses it if it is not.
         """
-        if name in self._seen:
+        # A hash is a quarter of the name; of two that are the same the second one is looked up.
+        seen = hash(name)
+        if seen in self._seen:
             return False
-        self._seen[name] = None
-        if len(self._seen) > SEEN_MAX:
-            del self._seen[next(iter(self._seen))]
+        self._seen.add(seen)
+        self._order.append(seen)
+        if len(self._order) > SEEN_MAX:
+            self._seen.discard(self._order.popleft())
         return True
 
     async def holder(self, name: str) -> tuple[str, Binding] | None:

@@ -10,7 +10,9 @@ refused before anything is written, and comes again. So a storm costs the provid
 no memory.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -41,6 +43,11 @@ BUSY_MAX: Final = 1_000
 # Ids of events that were stored not long ago: a provider's own repeats mostly follow at once, and
 # each that is known here is a group of the journal that need not be written twice. Some 3 MB.
 RECENT_MAX: Final = 20_000
+# Too many payments may wait to be read back for their events. A tenth of a second makes room for
+# hundreds; after ten seconds the store is away, and the sweep brings what is left. An event that
+# waits so keeps its place, so that a storm of those is the provider's to wait out.
+ROOM_S: Final = 0.1
+TELLS_MAX: Final = 100
 # Rows of events that are long done, forgotten by one sweep: 300 a second, more than ever come.
 FORGET_PAGE: Final = 1_000
 FORGET_PAGES_MAX: Final = 10
@@ -72,7 +79,7 @@ class Inbox:
         store: Store,
         journal: Journal,
         tell: Callable[[str, Any], None],
-        is_active: Callable[[str], bool],
+        is_known: Callable[[str], bool],
         mender: Mender,
     ) -> None:
         self._system = system
@@ -80,7 +87,7 @@ class Inbox:
         self._journal = journal
         self._tell = tell
         self._mender = mender
-        self._addressees = Addressees(store, mender, is_active)
+        self._addressees = Addressees(store, mender, is_known)
         self._unreadable: set[str] = set()
         self._parking = Parking()
         self._recent: dict[str, None] = {}
@@ -257,7 +264,8 @@ class Inbox:
         """
         self._delivers = True
         if bring:
-            await self.bring_all()
+            with suppress(Overloaded):  # the sweep brings what is left
+                await self.bring_all()
 
     async def bring_all(self) -> None:
         """Bring everything that is not done to its payment, however new it is."""
@@ -301,7 +309,7 @@ class Inbox:
         return True
 
     async def _deliver_if_may(self, item_id: str, stored: Stored, since_us: int) -> None:
-        """Bring it to its payment; where the database is away, the sweep does so later."""
+        """Bring it to its payment; where the store is away, the sweep does so later."""
         try:
             await self._deliver(item_id, stored, since_us)
         except Overloaded:
@@ -316,10 +324,16 @@ class Inbox:
             if payment_id is None or self._parking.unpark(item_id) is None:
                 return
         message = Reported(provider=stored.provider, item_id=item_id, event=stored.event)
-        try:
-            self._tell(payment_id, message)
-        except Overloaded:
-            _log.warning("webhook_waits", item=item_id)  # the sweep brings it again
+        for _ in range(TELLS_MAX):
+            try:
+                self._tell(payment_id, message)
+            except Overloaded:
+                room = asyncio.Event()
+                self._system.after(ROOM_S, asyncio.Event.set, room)
+                await room.wait()
+            else:
+                return
+        raise Overloaded(f"no room to read {payment_id} back for {item_id}")
 
     async def _payment_of(self, stored: Stored) -> str | None:
         try:

@@ -75,7 +75,15 @@ class PaymentCore(Entity):
         self._pursuer = None
 
     def on_loaded(self) -> None:
-        """Take up what is open, behind the messages that wait already."""
+        """Take up what is open, behind the messages that wait already.
+
+        Who only slept goes on where it was; what another node recorded meanwhile is news to it.
+        """
+        self._pursuer = self._house.asleep.pop(self.key, None)
+        if self._pursuer is not None:
+            if self._pursuer.seq != self.seq:
+                self.on_caught_up()
+            return
         if self.payment is not None and unresolved(self.payment):
             self._house.again((self.key, Look()))
         if self.payment is not None and self._house.nodes.epoch:
@@ -93,8 +101,15 @@ class PaymentCore(Entity):
             self._waiters.answer(payment)
 
     def may_sleep(self) -> bool:
-        """Nothing is under way and nobody waits."""
-        return self._pursuer is None and not self._waiters
+        """Nobody waits, and nothing is under way; only a timer may have been set for the rest."""
+        if self._waiters:
+            return False
+        return self._pursuer is None or self._pursuer.may_sleep(self._known())
+
+    def on_sleep(self) -> None:
+        """Leave behind what is pursued."""
+        if self._pursuer is not None:
+            self._pursuer.sleep(self._known(), self.seq)
 
     def on_conflict(self, conflict: Conflict) -> bool:
         """Somebody else holds the idempotency key: the front looks again. Else decide again."""

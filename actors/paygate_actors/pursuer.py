@@ -2,8 +2,14 @@
 
 In memory only, and only while something is unsettled. It also holds the card as it came in, with
 its CVV, for as long as the charge may have to be sent again, and drops it with the last of them.
+
+A payment that waits for nothing but the next inquiry sleeps. Its pursuer then stays behind in the
+house with what is not on record: how often was asked, when the next time comes, and the one timer
+for that, which is a letter to the payment's id. It is not rebuilt, so that nothing comes twice,
+and nothing at another time than it would have.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -11,12 +17,13 @@ import msgspec
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
+from paygate_actors.charging import ELSEWHERE_US
 from paygate_actors.credential_use import lacks_cvv, step_up_of, stepped_up_by_rule
 from paygate_actors.desk_messages import OpenCall
+from paygate_actors.failover import untried
 from paygate_actors.house import House
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Unknown
-from paygate_actors.payment_messages import Pursue
 from paygate_actors.pool_messages import Answered, Charge, LookUp, Perform, look_up_of
 from paygate_actors.preparing import is_unconfirmed, may_confirm, may_give_up, payer_is_done
 from paygate_actors.providers.base import Capabilities
@@ -53,19 +60,24 @@ Due = Literal[
 
 
 class Pursuer:
-    """The pursuits of one payment. `card` is None after a restart: the vault has the number."""
+    """The pursuits of one payment. `card` is None after a restart: the vault has the number.
 
-    __slots__ = ("_card", "_house", "_payment_id", "_pursuits")
+    `seq`: of the newest event when its payment fell asleep.
+    """
+
+    __slots__ = ("_card", "_house", "_payment_id", "_pursuits", "seq")
 
     def __init__(self, house: House, payment_id: str, card: SealedCard | None) -> None:
         self._house = house
         self._payment_id = payment_id
         self._card = card
-        self._pursuits: dict[str, Pursuit] = {}
+        # One as a rule, and a few at the most: a dictionary would be the largest part of it.
+        self._pursuits: tuple[Pursuit, ...] = ()
+        self.seq = 0
 
     def follows(self, key: str) -> bool:
         """Whether this call is being pursued."""
-        return key in self._pursuits
+        return self._of(key) is not None
 
     def follow(self, payment: Payment, news: Sequence[e.PaymentEvent]) -> bool:
         """Act on what was committed: send what is new, keep asking about the rest.
@@ -74,18 +86,13 @@ class Pursuer:
         """
         open_calls = unresolved(payment)
         if not open_calls:
-            for pursuit in self._pursuits.values():
-                pursuit.end()
             self.drop()
             return False
         fresh = {event.key for event in news if isinstance(event, e.CallStarted | e.CallPrepared)}
         if not any(call.charges and call.state in ("open", "pending") for call in open_calls):
             self._card = None  # no charge can need it again: not with the CVV
-        for key in self._pursuits.keys() - {call.key for call in open_calls}:
-            self._pursuits.pop(key).end()
-            self._house.in_doubt.pop(key, None)
-        for call in open_calls:
-            pursuit = self._pursuits.setdefault(call.key, Pursuit())
+        self._take_stock(open_calls)
+        for call, pursuit in zip(open_calls, self._pursuits, strict=True):
             self._note_doubt(payment, call)
             if call.key in fresh and self._wanted(payment, call):
                 self._send(payment, call, pursuit)
@@ -93,9 +100,41 @@ class Pursuer:
                 self._later(call, pursuit)
         return True
 
+    def may_sleep(self, payment: Payment) -> bool:
+        """Whether a timer is all that is waited for: no request is out, or may go out again as is.
+
+        What may have to be sent again needs the card, and what is in doubt is counted while awake.
+        """
+        return not any(each.under_way for each in self._pursuits) and not any(
+            call.state == "open" for call in payment.calls
+        )
+
+    def sleep(self, payment: Payment, seq: int) -> None:
+        """Stay behind until the payment wakes; the timers go on."""
+        if self._card is not None and not self._may_go_elsewhere(payment):
+            self._card = None
+        self.seq = seq
+        self._house.asleep[self._payment_id] = self
+
+    def turn_comes_later(self, key: str) -> bool:
+        """Take a turn to ask for a payment that sleeps; True: its timer is set for that.
+
+        So a payment that stands in line is not read back to be told to wait.
+        """
+        pursuit = self._of(key)
+        asking = self._house.asking
+        if pursuit is None or (pursuit.has_turn and not asking.held):
+            return False
+        can = self._house.providers.capabilities(pursuit.provider)
+        wait_s = 0.0 if can is None else asking.turn_s(pursuit.provider, can)
+        pursuit.has_turn = can is not None
+        if wait_s > 0:
+            self._set_timer(pursuit, wait_s)
+        return wait_s > 0
+
     def heard(self, message: Answered) -> None:
         """An answer came in, whatever it says."""
-        pursuit = self._pursuits.get(message.key)
+        pursuit = self._of(message.key)
         if pursuit is None:
             return
         pursuit.hear(message.outcome, preparing=message.source == "prepare")
@@ -105,7 +144,7 @@ class Pursuer:
 
         True: neither; the call is to be given up, as `preparing` allows it.
         """
-        pursuit = self._pursuits.get(message.key)
+        pursuit = self._of(message.key)
         call = payment.call(message.key)
         if pursuit is None or call is None or not call.unresolved or self._house.elsewhere(call):
             return False
@@ -116,7 +155,7 @@ class Pursuer:
         if (unconfirmed or call.unprepared) and self._gives_up(payment, call, now_us=now_us):
             return True
         payer_done = payer_is_done(call, message.outcome) and self._wanted(payment, call)
-        unseen_still = not call.unprepared and self._may_send(payment, call, now_us=now_us)
+        unseen_still = not call.unprepared and self._may_send(payment, call, pursuit, now_us=now_us)
         if looked and (payer_done or unseen_still):
             self._send(payment, call, pursuit)
         else:
@@ -125,20 +164,20 @@ class Pursuer:
 
     def due(self, payment: Payment, key: str) -> Due:
         """A timer fired: ask about the call, or send it again; what came of it."""
-        pursuit = self._pursuits.get(key)
+        pursuit = self._of(key)
         call = payment.call(key)
         if pursuit is None or call is None:
             return "under_way"
         if self._house.system.clock.monotonic_s() < pursuit.due_s - TIMER_EARLY_S:
             return "under_way"  # an old timer: another one is set
         if self._house.elsewhere(call):
-            self._set_timer(call, pursuit, ELSEWHERE_S)
+            self._set_timer(pursuit, ELSEWHERE_S)
             return "under_way"
         now_us = self._house.system.clock.now_us()
         if call.unprepared and self._gives_up(payment, call, now_us=now_us):
             return "give_up"
         can = self._house.providers.capabilities(call.provider)
-        if can is None or self._must_wait(call, pursuit, can):
+        if can is None or self._must_wait(pursuit, can):
             return "under_way"
         pursuit.asks += 1
         step = pursuit.next_step(call, can, now_us=now_us)
@@ -161,25 +200,25 @@ class Pursuer:
         return tuple(
             call
             for call in unresolved(payment)
-            if (pursuit := self._pursuits.get(call.key)) is not None
+            if (pursuit := self._of(call.key)) is not None
             and (can := self._house.providers.capabilities(call.provider)) is not None
             and pursuit.may_ask(can, now_s=now_s)
         )[:ASKED_MAX]
 
     def asked_aside(self, call: Call) -> None:
         """Somebody else asks about the call now; its answer comes here as any answer does."""
-        pursuit = self._pursuits.get(call.key)
+        pursuit = self._of(call.key)
         if pursuit is None:
             return
         pursuit.asks += 1
         pursuit.asked_s = self._house.system.clock.monotonic_s()
         pursuit.under_way = True
-        self._set_timer(call, pursuit, LOST_AFTER_S)
+        self._set_timer(pursuit, LOST_AFTER_S)
 
     def shown(self, payment: Payment, opened: OpenCall) -> OpenCall:
         """The call with how it is pursued."""
         key = opened.key or ""
-        pursuit = self._pursuits.get(key)
+        pursuit = self._of(key)
         call = payment.call(key)
         can = self._house.providers.capabilities(opened.provider)
         if pursuit is None or call is None or can is None:
@@ -194,18 +233,45 @@ class Pursuer:
             # While one is out, its answer decides when the next one goes.
             next_check_us=None if pursuit.under_way else clock.now_us() + round(wait_s * US_PER_S),
             key_window_ends_us=key_window_ends_us(call, can),
-            can_resend=self._may_send(payment, call, now_us=clock.now_us()),
+            can_resend=self._may_send(payment, call, pursuit, now_us=clock.now_us()),
         )
 
     def drop(self) -> None:
         """Forget everything: the journal knows what is open."""
-        for key in self._pursuits:
-            self._house.in_doubt.pop(key, None)
-        self._pursuits.clear()
+        for pursuit in self._pursuits:
+            pursuit.end()
+            self._house.in_doubt.pop(pursuit.key, None)
+        self._pursuits = ()
         self._card = None
 
-    def _may_send(self, payment: Payment, call: Call, *, now_us: int) -> bool:
-        pursuit = self._pursuits[call.key]
+    def _of(self, key: str) -> Pursuit | None:
+        for pursuit in self._pursuits:
+            if pursuit.key == key:
+                return pursuit
+        return None
+
+    def _take_stock(self, open_calls: Sequence[Call]) -> None:
+        """Have a pursuit for each call, in their order, and end those of all others."""
+        was = {pursuit.key: pursuit for pursuit in self._pursuits}
+        if was.keys() != {call.key for call in open_calls}:
+            self._pursuits = tuple(
+                # The same few providers stand in each: their names are kept once.
+                was.pop(call.key, None) or Pursuit(call.key, provider=sys.intern(call.provider))
+                for call in open_calls
+            )
+            for pursuit in was.values():
+                pursuit.end()
+                self._house.in_doubt.pop(pursuit.key, None)
+
+    def _may_go_elsewhere(self, payment: Payment) -> bool:
+        """Whether another provider may yet have to be tried with the card, should one decline."""
+        now_us = self._house.system.clock.now_us()
+        return any(
+            call.charges and now_us - call.started_at_us < ELSEWHERE_US
+            for call in unresolved(payment)
+        ) and bool(untried(payment, self._house.providers.routes(payment)))
+
+    def _may_send(self, payment: Payment, call: Call, pursuit: Pursuit, *, now_us: int) -> bool:
         can = self._house.providers.capabilities(call.provider)
         return (
             can is not None
@@ -240,16 +306,16 @@ class Pursuer:
             return now_us - call.started_at_us >= PREPARE_FOR_US
         return now_us - call.prepared_at_us >= CONFIRM_FOR_US
 
-    def _must_wait(self, call: Call, pursuit: Pursuit, can: Capabilities) -> bool:
+    def _must_wait(self, pursuit: Pursuit, can: Capabilities) -> bool:
         """Whether the provider is asked by so many now that the turn of this one comes later."""
         asking = self._house.asking
         if pursuit.has_turn and not asking.held:
             pursuit.has_turn = False
             return False
-        wait_s = asking.turn_s(call.provider, can)
+        wait_s = asking.turn_s(pursuit.provider, can)
         pursuit.has_turn = wait_s > 0
         if pursuit.has_turn:
-            self._set_timer(call, pursuit, wait_s)
+            self._set_timer(pursuit, wait_s)
         return pursuit.has_turn
 
     def _note_doubt(self, payment: Payment, call: Call) -> None:
@@ -269,19 +335,18 @@ class Pursuer:
         delay_s = pursuit.delay_s(call, can, now_us=system.clock.now_us())
         share = JITTER * system.rng.random()
         # Who was told to wait comes no sooner for being spread.
-        self._set_timer(call, pursuit, delay_s * (1 + share if pursuit.pause_s else 1 - share))
+        self._set_timer(pursuit, delay_s * (1 + share if pursuit.pause_s else 1 - share))
 
-    def _set_timer(self, call: Call, pursuit: Pursuit, delay_s: float) -> None:
+    def _set_timer(self, pursuit: Pursuit, delay_s: float) -> None:
         system = self._house.system
         pursuit.due_s = system.clock.monotonic_s() + delay_s
-        if pursuit.timer is not None:
-            pursuit.timer.cancel()
-        letter = (self._payment_id, Pursue(key=call.key))
-        pursuit.timer = system.remind(delay_s, self._house.again, letter)
+        pursuit.end()
+        whose = (self._payment_id, pursuit.key)
+        pursuit.timer = system.remind(delay_s, self._house.ring, whose)
 
     def _submit(self, call: Call, pursuit: Pursuit, job: Perform | LookUp) -> None:
         pursuit.under_way = True
-        self._set_timer(call, pursuit, LOST_AFTER_S)
+        self._set_timer(pursuit, LOST_AFTER_S)
         self._house.providers.submit(call.provider, job)
 
     def _send(self, payment: Payment, call: Call, pursuit: Pursuit) -> None:

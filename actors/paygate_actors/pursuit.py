@@ -1,8 +1,9 @@
 """When a call that is not settled is asked about, and when it is sent again. Pure.
 
-A pursuit lives in memory only: after a restart the journal says what is open, and asking begins
-anew. Asking comes first; what a look-up does not see is sent again under the same key, as long as
-the provider is sure to remember that key. Absence proves nothing.
+A pursuit lives in memory only, and goes on while its payment sleeps. After a restart the journal
+says what is open, and asking begins anew. Asking comes first; what a look-up does not see is sent
+again under the same key, as long as the provider is sure to remember that key. Absence proves
+nothing.
 
 Where no look-up shows an operation, the same key sent again is the question: it is answered with
 what became of the first request. When the provider may have forgotten the key there is no way to
@@ -48,8 +49,9 @@ US_PER_S: Final = 1_000_000
 
 
 class Pursuit:
-    """One unsettled call. `arrived`: the provider said that it knows the key.
+    """One unsettled call, its key, and whom it was sent to.
 
+    `arrived`: the provider said that it knows the key.
     `under_way`: a request is out; `lost`: one was, and nobody will ever say how it ended.
     `has_turn`: its turn to ask was taken, and comes at `due_s`.
     `due_s`: when the next step is due, on the monotonic clock; a timer that fires before it is an
@@ -65,13 +67,17 @@ class Pursuit:
         "due_s",
         "has_turn",
         "heard",
+        "key",
         "lost",
         "pause_s",
+        "provider",
         "timer",
         "under_way",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, key: str, *, provider: str) -> None:
+        self.key = key
+        self.provider = provider
         self.asks = 0
         self.arrived = False
         self.under_way = False

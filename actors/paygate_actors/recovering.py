@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+from pykka import ActorDeadError
 
 from paygate_actors.damage import Mender
 from paygate_actors.lost_wakes import Opened, due_pages, listed_open
@@ -44,8 +45,9 @@ async def look_at(payments: Region[PaymentActor], payment_id: str) -> bool:
     """Have a payment see to what is open of it; False where it could not be."""
     try:
         await payments.ask(payment_id, Look(), timeout=RECOVER_S)
-    except EngineError as error:
-        # It is asked again by the sweepers and by whoever needs it; the others go on.
+    except (EngineError, ActorDeadError) as error:
+        # It is asked again by the sweepers and by whoever needs it; the others go on. So do those
+        # that were adopted by a node that is just stopping: the next one adopts them.
         _log.error("not_recovered", payment=payment_id, error=repr(error))
         return False
     return True

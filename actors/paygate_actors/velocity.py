@@ -50,7 +50,8 @@ class SlidingWindow:
         self._count_max = count_max
         self._keys_max = keys_max
         # Sorted by the time of the last payment: the quiet ones are at the front.
-        self._times: OrderedDict[str, array[int]] = OrderedDict()
+        # Most keys come once: a number alone takes a quarter of an array with one in it.
+        self._times: OrderedDict[str, array[int] | int] = OrderedDict()
         self.evicted = 0
 
     def __len__(self) -> int:
@@ -59,6 +60,8 @@ class SlidingWindow:
     def is_used_up(self, key: str, *, now_us: int) -> bool:
         """Tell whether one more payment now would exceed the limit. Counts nothing."""
         times = self._times.get(key)
+        if isinstance(times, int):
+            times = (times,)
         if times is None or len(times) < self._count_max:
             return False
         return times[0] > now_us - self._window_us
@@ -67,18 +70,21 @@ class SlidingWindow:
         """Count one payment."""
         times = self._times.get(key)
         if times is None:
-            times = self._times[key] = array("q")
+            self._times[key] = now_us
         else:
             self._times.move_to_end(key)
+            if isinstance(times, int):
+                times = self._times[key] = array("q", (times,))
             if len(times) == self._count_max:
                 del times[0]
-        times.append(now_us)
+            times.append(now_us)
         self._sweep(now_us)
 
     def _sweep(self, now_us: int) -> None:
         for _ in range(_SWEEP_PER_COUNT):
             key, times = next(iter(self._times.items()))
-            over = times[-1] <= now_us - self._window_us
+            newest_us = times if isinstance(times, int) else times[-1]
+            over = newest_us <= now_us - self._window_us
             if not over and len(self._times) <= self._keys_max:
                 return
             del self._times[key]

@@ -19,7 +19,7 @@ class Waiters:
         self._waiting: list[tuple[LoopFuture[Any], Await]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return any(not asker.done() for asker, _ in self._waiting)
 
     def add(self, asker: LoopFuture[Any], message: Await) -> None:
         """Let one more wait; those who gave up meanwhile are dropped."""

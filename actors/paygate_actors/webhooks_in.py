@@ -39,7 +39,7 @@ class WebhooksIn:
         mender: Mender,
         limits: Limits,
         tell: Callable[[str, Any], None],
-        is_active: Callable[[str], bool],
+        is_known: Callable[[str], bool],
         nodes: Among,
     ) -> None:
         self._system = system
@@ -50,7 +50,7 @@ class WebhooksIn:
             store=store,
             journal=journal,
             tell=tell,
-            is_active=is_active,
+            is_known=is_known,
             mender=mender,
         )
         self.replayer = Replayer(

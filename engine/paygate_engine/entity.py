@@ -106,8 +106,11 @@ class Entity(LightActor):
         """Run after events that another node recorded were folded in, one or more."""
 
     def may_sleep(self) -> bool:
-        """Whether nothing is open: it may be stopped and read back when a message comes."""
+        """Whether it may be stopped, and be read back when a message comes."""
         return True
+
+    def on_sleep(self) -> None:
+        """Run before it is stopped to be read back later: what memory alone knows is put aside."""
 
     def on_conflict(self, conflict: Conflict) -> bool:
         """Answer a conflict oneself and return True; False: reload and decide again."""

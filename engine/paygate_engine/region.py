@@ -187,6 +187,7 @@ class Region(Generic[E]):
         while len(drowsy) > self._linger_max:
             oldest = drowsy.pop(next(iter(drowsy)))
             if oldest.box_message is NOTHING and oldest.may_sleep():
+                oldest.on_sleep()
                 oldest.box_stop()
 
     def child_failed(self, child: Entity, error: BaseException, message: Any) -> None:

@@ -67,6 +67,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "fraud.velocity_customer_max": (1, _MILLION),
     "fraud.velocity_ip_max": (1, _MILLION),
     "limits.live_payments_max": (1, 10 * _MILLION),
+    "limits.lingering_payments_max": (0, _MILLION),
     "limits.oldest_message_s_max": (0.001, 60),
     "limits.journal_backlog_max": (1, 10 * _MILLION),
     "limits.provider_concurrency": (1, 10_000),

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 _CIRCUITS: Final = {0: "closed", 1: "half open", 2: "open"}
 _SHOWN: Final = (
     "paygate_live_payments",
+    "paygate_sleeping_payments",
     "paygate_journal_backlog",
     "paygate_webhooks_parked",
     "paygate_in_doubt_calls",

@@ -6,6 +6,7 @@ from typing import Final
 HELP: Final[Mapping[str, str]] = {
     "paygate_ready": "1 while requests are taken; 0 while starting and draining.",
     "paygate_live_payments": "Payments that are held in memory.",
+    "paygate_sleeping_payments": "Payments that are read back when their provider says more.",
     "paygate_parked_payments": "Payments that failed again and again and wait for a person.",
     "paygate_quarantined_payments": "Payments set aside because events of theirs are damaged.",
     "paygate_damaged_rows": "Rows of the store, met since the start, that are not as written.",

@@ -25,6 +25,7 @@ from payment_cases import (
 from paygate_actors import events as e
 from paygate_actors.among import Alone
 from paygate_actors.card import SealedCard
+from paygate_actors.charging import ELSEWHERE_US
 from paygate_actors.house import House, Limits
 from paygate_actors.outcomes import Declined, Outcome, Unknown
 from paygate_actors.payment_messages import Pursue
@@ -61,10 +62,11 @@ class Desk:
     def __init__(self, can: Capabilities, clock: ManualClock) -> None:
         self.can = can
         self.clock = clock
+        self.order: tuple[str, ...] = ("a", "b")
         self.jobs: list[tuple[float, str, Perform | LookUp]] = []
 
     def routes(self, payment: Payment) -> tuple[str, ...]:
-        return ("a", "b")
+        return self.order
 
     def soft_retries(self, payment: Payment) -> int:
         return 0
@@ -307,7 +309,7 @@ def test_the_key_window_ends_before_the_provider_says_it_does():
     can = Capabilities(deadline_s=1, key_window_s=1_000, find_lag_s=1, ask_first_s=0.5, ask_max_s=5)
     story = Story()
     story.answers(story.charge_key, TIMEOUT)
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
     edge_us = NOW_US + round((1_000 - KEY_WINDOW_MARGIN_S) * SECOND_US)
 
     assert pursuit.may_send(call_of(story), can, now_us=edge_us - 1)
@@ -319,7 +321,7 @@ def test_a_provider_that_remembers_no_keys_is_never_sent_anything_twice():
     story = Story()
     story.answers(story.charge_key, TIMEOUT)
 
-    assert not Pursuit().may_send(call_of(story), can, now_us=NOW_US)
+    assert not Pursuit("txn_1-1", provider="a").may_send(call_of(story), can, now_us=NOW_US)
 
 
 async def test_a_follow_up_that_certainly_did_nothing_is_sent_again_without_asking(
@@ -457,6 +459,43 @@ async def test_the_card_is_dropped_when_no_charge_can_need_it_any_more(can: Capa
     ENDS[end](chase)
     chase.desk.jobs.clear()
     gc.collect()
+
+    assert opened() is None
+
+
+async def test_a_payment_that_sleeps_keeps_its_card_while_another_provider_may_have_to_have_it(
+    can: Capabilities,
+):
+    kept = SealedCard(CARD, "123")
+    opened = weakref.ref(kept._open)  # pyright: ignore[reportPrivateUsage]  # see above
+    chase = Chase(Story(), can, kept)
+    del kept
+    chase.answer(LATER)
+    chase.desk.jobs.clear()
+
+    chase.clock.advance(ELSEWHERE_US / SECOND_US - 1)
+    chase.pursuer.sleep(chase.story.payment, 4)
+    sooner = opened()
+    chase.clock.advance(1)
+    chase.pursuer.sleep(chase.story.payment, 4)
+
+    assert sooner is not None
+    del sooner
+    assert opened() is None
+
+
+async def test_a_payment_that_sleeps_has_no_card_where_there_is_no_other_provider(
+    can: Capabilities,
+):
+    kept = SealedCard(CARD, "123")
+    opened = weakref.ref(kept._open)  # pyright: ignore[reportPrivateUsage]  # see above
+    chase = Chase(Story(), can, kept)
+    del kept
+    chase.answer(LATER)
+    chase.desk.jobs.clear()
+    chase.desk.order = ("a",)
+
+    chase.pursuer.sleep(chase.story.payment, 4)
 
     assert opened() is None
 

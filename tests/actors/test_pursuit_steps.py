@@ -59,7 +59,7 @@ def confirming(*, later_us: int = 0) -> Call:
 
 
 def step(call: Call, can: Capabilities, *heard: Outcome, age_s: float = 1) -> Step | None:
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
     for outcome in heard:
         pursuit.hear(outcome)
     return pursuit.next_step(call, can, now_us=NOW_US + round(age_s * SECOND_US))
@@ -78,7 +78,7 @@ def test_what_cannot_be_looked_up_is_sent_again_for_as_long_as_its_key_is_surely
 
 
 def test_a_clock_that_went_back_gives_no_key_to_who_has_none():
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
 
     assert not pursuit.may_send(doubtful(), KEYLESS, now_us=NOW_US - 3 * DAY_S * SECOND_US)
 
@@ -97,7 +97,7 @@ def test_a_key_that_was_used_with_other_parameters_answers_nothing_more():
 
 
 def test_what_was_lost_inside_is_not_taken_for_what_never_left():
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
     untouched = Story().newest
     now_us = NOW_US + SECOND_US
 
@@ -114,7 +114,7 @@ def test_what_is_not_prepared_yet_is_prepared_again_however_late(age_s: float):
 
 
 def test_what_a_preparation_says_of_its_key_says_nothing_of_the_confirmation():
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
 
     pursuit.hear(KEY_KNOWN, preparing=True)
     prepared = pursuit.arrived
@@ -155,7 +155,7 @@ def test_each_operation_has_the_window_of_its_own_key():
     ],
 )
 def test_a_provider_that_wants_to_be_left_alone_is(outcome: Outcome):
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
 
     pursuit.hear(outcome)
     waits_s = pursuit.delay_s(doubtful(), CAN, now_us=NOW_US)
@@ -166,7 +166,7 @@ def test_a_provider_that_wants_to_be_left_alone_is(outcome: Outcome):
 
 
 def test_nobody_is_left_alone_for_longer_than_a_person_should_wait():
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
 
     pursuit.hear(Unknown(reason="server_error", retry_after_s=1e9))
 
@@ -178,7 +178,7 @@ def test_nobody_is_left_alone_for_longer_than_a_person_should_wait():
     [(PREPARED, "prepared"), (declined("lost_card"), "lost_card"), (TIMEOUT, "timeout")],
 )
 def test_an_answer_is_kept_in_a_word(outcome: Outcome | Prepared, word: str):
-    pursuit = Pursuit()
+    pursuit = Pursuit("txn_1-1", provider="a")
 
     pursuit.hear(outcome)
 

@@ -46,8 +46,8 @@ from paygate_actors.providers.base import (
 )
 from paygate_actors.webhooks_out import OVER_HTTP, WayOut
 from paygate_engine.clock import ManualClock
-from paygate_engine.errors import StoreFailed, StoreFull
-from paygate_engine.stores.base import AuditRow, Conflict, Item, Kind, Unit
+from paygate_engine.errors import Corrupt, StoreFailed, StoreFull
+from paygate_engine.stores.base import AuditRow, Conflict, Event, Item, Kind, Unit
 from paygate_engine.stores.memory import MemoryStore
 
 MERCHANT: Final = Caller(role="merchant", merchant="m", key_id="key_m")
@@ -163,8 +163,8 @@ class Bank:
 class MortalStore(MemoryStore):
     """A store that a crash cuts off: what was committed before stays, nothing comes after.
 
-    While it is `full` it has no room, and says so; while it does not `flow` commits hang. Items in
-    `spoilt` are read as damaged.
+    While it is `full` it has no room, and says so; while it does not `flow` commits hang. Items and
+    streams in `spoilt` are read as damaged.
     """
 
     dead = False
@@ -183,6 +183,12 @@ class MortalStore(MemoryStore):
             msgspec.structs.replace(each, sound=False) if each.id in self.spoilt else each
             for each in found
         ]
+
+    async def read_stream(self, stream: str, *, after_seq: int = 0) -> list[Event]:
+        """Events of a stream. Raises `Corrupt` for a spoilt one."""
+        if stream in self.spoilt:
+            raise Corrupt(f"{stream} is damaged")
+        return await super().read_stream(stream, after_seq=after_seq)
 
     async def commit(
         self, units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]

@@ -87,6 +87,9 @@ NODES_MAX: Final = 3
 # Most worlds have one node over its own disk; of the others, those of two are read more easily.
 _SEVERAL: Final = 0.3
 _THREE: Final = 0.13
+# How many payments stay in memory that could be read back: what configurations say, which is more
+# than a world has, or so few that what is pending or over sleeps and wakes all the time.
+_LINGERING: Final = (1_000, 1_000, 0, 1)
 # What configurations say: the default, and one that is patient with a slow database.
 _LEASES_S: Final = (10.0, 30.0)
 
@@ -99,6 +102,7 @@ class Options(Struct, frozen=True, kw_only=True):
     `adapters`: kinds whose real adapters take part, against accounts that speak their language.
     `receivers`: merchants have webhook endpoints, which are as bad as everything else.
     `nodes`: one over its own disk, or several over one database, with leases of `lease_s`.
+    `lingering`: how many payments each keeps in memory that could be read back.
     """
 
     seed: int
@@ -114,6 +118,7 @@ class Options(Struct, frozen=True, kw_only=True):
     receivers: bool = False
     nodes: int = 1
     lease_s: float = _LEASES_S[0]
+    lingering: int = _LINGERING[0]
 
 
 def seeded(seed: int, what: str) -> random.Random:
@@ -159,6 +164,7 @@ def options_of(
         receivers=seeded(seed, "receivers").random() < _RECEIVERS,
         nodes=nodes,
         lease_s=several.choice(_LEASES_S),
+        lingering=seeded(seed, "lingering").choice(_LINGERING),
     )
 
 

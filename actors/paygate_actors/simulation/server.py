@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from paygate_actors.config import Config, Database, Fraud, ProviderConfig, Sandbox, Vault
+from paygate_actors.config import Config, Database, Fraud, Limits, ProviderConfig, Sandbox, Vault
 from paygate_actors.gateway import Gateway
 from paygate_actors.providers.base import Provider
 from paygate_actors.simulation.accounts import Players
@@ -169,6 +169,8 @@ class Server:
 
     def _config(self) -> Config:
         world, config = self._world, CONFIG
+        limits = Limits(lingering_payments_max=world.options.lingering)
+        config = msgspec.structs.replace(config, limits=limits)
         if self._node:
             database = Database(node=self._node, lease_s=world.options.lease_s)
             fraud = msgspec.structs.replace(config.fraud, review_hours=_REVIEW_HOURS)
