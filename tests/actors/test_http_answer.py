@@ -218,6 +218,18 @@ def test_a_trailer_without_end_is_garbage(loop: asyncio.AbstractEventLoop) -> No
             endless.feed(b"X: y\r\n")
 
 
+def test_a_coding_that_not_every_parser_takes_for_chunks_never_lasts_until_the_end(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """The parser in C takes no `chunked` with a tab behind it; that in Python does."""
+    odd = reader(loop)
+    try:
+        found = odd.feed(with_headers(CODED + b"\t", body=ONE_CHUNK))
+    except Garbage:
+        return
+    assert found == HELLO
+
+
 # Pieces that answers are made of, put together as nobody would.
 PIECES = st.sampled_from(
     [
@@ -228,6 +240,7 @@ PIECES = st.sampled_from(
         LENGTH + b"\r\n",
         b"Content-Length: 3\r\n",
         CODED + b"\r\n",
+        CODED + b"\t\r\n",
         b"X: y\r\n",
         b" folded\r\n",
         b"Connection: close\r\n",

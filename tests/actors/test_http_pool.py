@@ -214,6 +214,24 @@ async def test_tls_verifies_the_host_by_name_and_asks_for_it(tmp_path: Path):
     assert refused == [no, no]
 
 
+@pytest.mark.parametrize("url", ["HTTPS://localhost", "https://LOCALHOST", "ftp://localhost"])
+async def test_what_is_not_plainly_http_is_never_spoken_to_in_plain_text(url: str):
+    heard = b""
+
+    async def listen(wire: Wire) -> None:
+        nonlocal heard
+        heard += await wire.reader.read(65_536)
+
+    async with raw_server(listen) as server:
+        client = HttpClient(f"{url}:{server.port}")
+        found = await call(client)
+        await client.close()
+
+    assert isinstance(found, NotSent)
+    # A handshake, or nothing.
+    assert heard[:1] in (b"\x16", b"")
+
+
 @pytest.mark.parametrize("at", [0, 1, 30, len(OK) - 1])
 async def test_an_answer_that_is_cut_within_tls_is_never_an_answer(tmp_path: Path, at: int):
     served, trusting = served_by(tmp_path, "localhost")

@@ -138,7 +138,9 @@ class AnswerReader:
         is_new = message.version == _HTTP_1_1
         if len(lengths) > 1 or not (is_new or message.version == _HTTP_1_0):
             raise Garbage
-        if codings and (lengths or not is_new or [each.lower() for each in codings] != ["chunked"]):
+        if codings and (lengths or not is_new or not message.chunked):
+            raise Garbage
+        if codings and [each.lower() for each in codings] != ["chunked"]:
             raise Garbage
         self._head, self._body = message, body
 

@@ -75,7 +75,8 @@ class HttpClient:
         self._connections_max = connections_max
         self._answer_bytes_max = answer_bytes_max
         self._tls = tls
-        if tls is None and base_url.startswith("https:"):
+        if tls is None and base_url.lower().startswith("https:"):
+            # Now, because it reads files: no call is to wait for that.
             self._tls = default_tls()
         self._writer: RequestWriter | None = None
         self._pool: Pool | None = None
@@ -174,7 +175,9 @@ class HttpClient:
         if self._writer is None or self._pool is None:
             url = URL(self._base_url, encoded=True)
             self._writer = RequestWriter(url)
-            self._pool = Pool(url, connections_max=self._connections_max, tls=self._tls)
+            self._pool = Pool(
+                url, connections_max=self._connections_max, tls=_tls_for(url, self._tls)
+            )
         return self._writer, self._pool
 
 
@@ -186,6 +189,17 @@ class _Flight:
     def __init__(self) -> None:
         self.left = False
         self.request = b""
+
+
+def _tls_for(url: URL, tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    match url.scheme:
+        case "https":
+            return tls or default_tls()
+        case "http":
+            return None
+        case _:
+            # Whatever is not plainly http is never spoken to in plain text.
+            raise ValueError("a provider's url begins with https:// or http://")
 
 
 def _look(connection: Connection) -> None:
