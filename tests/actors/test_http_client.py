@@ -11,6 +11,8 @@ from raw_server_rig import DEADLINE_S, Behave, RawServer, Wire, raw_server
 from stranger_rig import answer, free_url
 
 from paygate_actors.providers.http_client import Answered, Broken, Exchange, HttpClient, NotSent
+from paygate_actors.providers.http_connection import Connection
+from paygate_actors.providers.http_pool import Pool
 from paygate_actors.providers.last_look import BARRED, only_while
 from paygate_actors.providers.line_trouble import (
     BROKE,
@@ -315,6 +317,41 @@ async def test_a_connection_that_ends_as_soon_as_it_is_taken_harms_one_call() ->
     # Known before the first byte, or not.
     assert isinstance(first, NotSent) or first == RESET
     assert second == Answered(status=200, body=b"/second")
+
+
+async def test_a_new_connection_that_is_known_to_have_ended_is_not_written_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    really_open = Pool.open
+
+    async def open_and_end(pool: Pool) -> Connection:
+        connection = await really_open(pool)
+        connection.abort()
+        return connection
+
+    monkeypatch.setattr(Pool, "open", open_and_end)
+    async with raw_server(answer_all) as server, client_of(server) as client:
+        found = await call(client)
+
+    assert found == NotSent(detail="The provider could not be reached.")
+
+
+async def test_a_call_without_time_does_not_leave_over_a_kept_connection_either() -> None:
+    seen: list[str] = []
+
+    async def behave(wire: Wire) -> None:
+        while True:
+            seen.append(await wire.request())
+            await wire.say(OK)
+
+    async with raw_server(behave) as server, client_of(server) as client:
+        warm = await call(client)
+        found = [await call(client, deadline_s=each) for each in (0.0, -1.0)]
+        after = await call(client)
+
+    assert (warm, after) == (YES, YES)
+    assert found == [NotSent(detail=NOT_REACHED_IN_TIME)] * 2
+    assert len(seen) == 2
 
 
 async def test_a_slow_body_has_the_same_deadline_as_all_else() -> None:

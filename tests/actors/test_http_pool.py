@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -49,59 +50,81 @@ async def test_two_hundred_calls_at_once_share_their_connections_and_get_their_o
     assert server.opened <= 128
 
 
-@pytest.mark.parametrize("seed", range(5))
-async def test_all_permits_come_back_whatever_becomes_of_the_calls(seed: int):
-    """Answers, garbage, resets, silence; deadlines and cancellations at any moment."""
-    dice = random.Random(seed)
-    held, may_answer = 0, asyncio.Event()
+class Storm:
+    """A server that answers, doubles, delays, cuts and hangs by the dice. `seen`: what came."""
 
-    async def behave(wire: Wire) -> None:
-        nonlocal held
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.seen: list[str] = []
+        self.held = 0
+        self.may_answer = asyncio.Event()
+
+    async def serve(self, wire: Wire) -> None:
         while True:
-            if "/held" in await wire.request():
-                held += 1
-                await may_answer.wait()
+            path = (await wire.request()).split()[1]
+            self.seen.append(path)
+            own = answer(200, path.encode())
+            if path == "/held":
+                self.held += 1
+                await self.may_answer.wait()
                 await wire.say(OK)
                 continue
-            match dice.randrange(6):
+            match self.dice.randrange(8):
                 case 0:
-                    wire.reset()
-                    return
+                    return wire.reset()
                 case 1:
-                    await wire.say(b"SSH-2.0\r\n\r\n")
-                    return
+                    return await wire.say(b"SSH-2.0\r\n\r\n")
                 case 2:
-                    await wire.say(OK[: dice.randrange(len(OK))])
-                    return
+                    return await wire.say(own[: self.dice.randrange(len(own))])
                 case 3:
-                    await wire.ended()
-                    return
+                    return await wire.ended()
+                case 4:
+                    await wire.say(own + own)
+                case 5:
+                    await asyncio.sleep(self.dice.random() / 20)
+                    await wire.say(own)
                 case _:
-                    await wire.say(OK)
+                    await wire.say(own)
 
-    async with raw_server(behave) as server:
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_in_a_storm_each_call_has_its_own_answer_or_none_and_all_permits_come_back(seed: int):
+    """Deadlines and cancellations at any moment; and what was not sent never arrived."""
+    storm = Storm(seed)
+    dice = storm.dice
+
+    async with raw_server(storm.serve) as server:
         client = HttpClient(server.url, connections_max=3)
-        calls = [
-            asyncio.ensure_future(
-                call(client, dice.choice(["GET", "POST"]), deadline_s=dice.random() / 10)
+        paths = [f"/{method}/{each}" for each in range(150) for method in ("GET", "POST")]
+        calls = {
+            path: asyncio.ensure_future(
+                call(client, path.split("/")[1], path, deadline_s=dice.random() / 5)
             )
-            for _ in range(150)
-        ]
-        while waiting := [each for each in calls if not each.done()]:
+            for path in paths
+        }
+        while waiting := [each for each in calls.values() if not each.done()]:
             dice.choice(waiting).cancel()
-            await asyncio.wait(waiting, timeout=dice.random() / 50)
+            await asyncio.wait(waiting, timeout=dice.random() / 100)
         # As many may be out as at the beginning, and not one more.
         out = [asyncio.ensure_future(call(client, path="/held")) for _ in range(3)]
-        await until(lambda: held == 3)
+        await until(lambda: storm.held == 3)
         too_many = await call(client, path="/held", deadline_s=0.05)
-        may_answer.set()
-        found = await asyncio.gather(*out)
+        storm.may_answer.set()
+        held = await asyncio.gather(*out)
         await client.close()
         await server.until(lambda: server.open == 0)
 
+    found = {path: each.result() for path, each in calls.items() if not each.cancelled()}
+    answered = {path: each.body for path, each in found.items() if isinstance(each, Answered)}
+    unsent = {path for path, each in found.items() if isinstance(each, NotSent)}
+    assert answered
+    assert answered == {path: path.encode() for path in answered}
+    assert unsent
+    assert unsent.isdisjoint(storm.seen)
+    assert max(storm.seen.count(path) for path in paths if "POST" in path) == 1
+    assert max(storm.seen.count(path) for path in paths) <= 2
     assert isinstance(too_many, NotSent)
-    assert found == [YES] * 3
-    assert held == 3
+    assert (held, storm.held) == ([YES] * 3, 3)
 
 
 async def test_permits_are_given_in_the_order_in_which_they_were_asked_for():
@@ -134,6 +157,22 @@ async def test_an_idle_connection_is_closed_in_time(monkeypatch: pytest.MonkeyPa
 
     assert again == YES
     assert server.opened == 4
+
+
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_where_the_loop_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(http_pool, "KEEPALIVE_S", 0.05)
+
+    async with raw_server(answer_all) as server:
+        client = HttpClient(server.url)
+        await call(client)
+        # No timer can end it meanwhile.
+        threading.Event().wait(0.1)
+        await call(client)
+        await client.close()
+
+    assert server.opened == 2
 
 
 async def test_the_connection_that_was_used_last_is_used_first():
