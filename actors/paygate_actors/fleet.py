@@ -7,7 +7,7 @@ that are in memory here and that it followed are looked at too.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ import structlog
 
 from paygate_actors.among import OneOfMany
 from paygate_actors.config import Database
+from paygate_actors.letters import Letters
 from paygate_actors.nodes import as_shared
 from paygate_actors.payment import PaymentActor
 from paygate_actors.recovering import look_at
@@ -71,8 +72,7 @@ class Fleet:
         self._system = system
         self._ear: Ear | None = None
         self._payments: Region[PaymentActor] | None = None
-        self._later: Callable[[str, int], None] | None = None
-        self._look: Callable[[str], None] | None = None
+        self._letters: Letters | None = None
         self._adopting = asyncio.Lock()
         self._ended = False
         self.adopted = 0
@@ -105,17 +105,9 @@ class Fleet:
         self.nodes.epoch = seat.epoch
         _log.info("joined", seat=seat.seat, epoch=seat.epoch, name=name)
 
-    def serve(
-        self,
-        payments: Region[PaymentActor],
-        ear: Ear,
-        *,
-        look: Callable[[str], None],
-        later: Callable[[str, int], None],
-    ) -> None:
-        """Tell these from now on. `look` has a payment look at itself, `later` at a time in us."""
-        self._payments, self._ear = payments, ear
-        self._look, self._later = look, later
+    def serve(self, payments: Region[PaymentActor], ear: Ear, letters: Letters) -> None:
+        """Tell these from now on."""
+        self._payments, self._ear, self._letters = payments, ear, letters
 
     async def recover(self) -> int:
         """Adopt everything that nobody alive owns; how much that was. Then go on doing so."""
@@ -172,14 +164,13 @@ class Fleet:
 
     async def _take(self, wake: Wake) -> None:
         assert self._payments is not None
-        assert self._later is not None
-        assert self._look is not None
+        assert self._letters is not None
         now_us = self._system.clock.now_us()
         if wake.at_us is not None and wake.at_us > now_us and wake.sound:
-            self._later(wake.stream, wake.at_us)
+            self._letters.at(wake.stream, wake.at_us)
             return
         if not await look_at(self._payments, wake.stream):
-            self._look(wake.stream)
+            self._letters.look(wake.stream)
 
     def _adopt_again(self, _: object) -> None:
         if not self._ended:
@@ -224,11 +215,11 @@ class Fleet:
         _log.warning("nodes_gone", epochs=epochs)
         self.nodes.somebody_left()
         self._system.spawn_task(self._adopt_once())
-        if self._payments is None or self._ear is None or self._look is None:
+        if self._payments is None or self._ear is None or self._letters is None:
             return
         for payment in self._payments.live():
             if payment.payment is not None and _followed_by(epochs, payment):
-                self._look(payment.key)
+                self._letters.look(payment.key)
         self._ear.node_gone()
 
     def _bulletin(self, _: int) -> None:

@@ -397,5 +397,4 @@ class Gateway:
             )
         if self._fleet is not None:
             ear = NodeEar(self.system, self.store, self.desk, self.webhooks, self.webhooks_out)
-            letters = self.letters
-            self._fleet.serve(self.payments, ear, look=letters.look, later=letters.at)
+            self._fleet.serve(self.payments, ear, self.letters)
