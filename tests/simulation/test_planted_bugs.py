@@ -23,6 +23,7 @@ from paygate_actors.pool import ProviderPool
 from paygate_actors.pool_messages import Answered, Perform
 from paygate_actors.projection import INBOX
 from paygate_actors.providers.sandbox import SandboxProvider
+from paygate_actors.pursuer import Pursuer
 from paygate_actors.pursuit import Pursuit
 from paygate_actors.record import Call
 from paygate_actors.simulation.faults import options_of
@@ -224,7 +225,9 @@ def confirm_before_the_id_is_journalled(patch: pytest.MonkeyPatch) -> None:
         made = message.outcome
         if isinstance(made, Prepared) and call is not None and call.unprepared and actor._pursuer:
             named = replace(call, prepared_id=made.provider_txn_id)
-            actor._pursuer._send(actor.payment, named, actor._pursuer._pursuits[call.key])
+            pursuit = actor._pursuer._of(call.key)
+            assert pursuit is not None
+            actor._pursuer._send(actor.payment, named, pursuit)
         return known(actor, message)
 
     patch.setitem(PaymentActor.box_table, Answered, eager)
@@ -242,6 +245,10 @@ def sent_again_without_a_key(patch: pytest.MonkeyPatch) -> None:
         return call.state == "open" and not self.arrived
 
     patch.setattr(Pursuit, "may_send", may_send)
+
+
+def sleeper_that_nobody_wakes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Pursuer, "turn_comes_later", lambda self, key: True)
 
 
 BUGS: tuple[Patch, ...] = (
@@ -264,6 +271,7 @@ BUGS: tuple[Patch, ...] = (
     confirm_before_the_id_is_journalled,
     failover_although_it_could_still_be_confirmed,
     sent_again_without_a_key,
+    sleeper_that_nobody_wakes,
 )
 
 

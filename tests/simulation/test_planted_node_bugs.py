@@ -112,7 +112,8 @@ def what_is_adopted_is_sent_again_at_once(patch: pytest.MonkeyPatch) -> None:
             before = None if draft.before is None else draft.before.call(call.key)
             adopted = before is not None and before.epoch != call.epoch
             if adopted and call.state == "open" and not call.unprepared and self._pursuer:
-                pursuit = self._pursuer._pursuits[call.key]
+                pursuit = self._pursuer._of(call.key)
+                assert pursuit is not None
                 self._pursuer._send(draft.payment, call, pursuit)
 
     patch.setattr(PaymentActor, "_moved_on", moved_on)
