@@ -16,7 +16,7 @@ from paygate_actors.simulation.books import Charge, Operation
 from paygate_actors.simulation.durable import Standing
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.simulation.wishes import NEVER
-from paygate_actors.sums import in_doubt, left_to_refund
+from paygate_actors.sums import asserted, in_doubt, left_to_refund
 from paygate_actors.telling import told
 from paygate_actors.views import payment_view, transaction_view
 from paygate_engine.stores.base import AuditRow, Document, Event, Unit
@@ -340,11 +340,14 @@ class Ledger:
 
 
 def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> bool:
-    """Whether a node says by this that it takes up what is in doubt, or for a payer to confirm."""
+    """Whether a node says by this that it takes up what is in doubt, or for a payer to confirm.
+
+    Or what a person has said the end of: it is asked about still, whoever does so.
+    """
     if not isinstance(recorded, e.CallInDoubt) or recorded.reason != "restarted":
         return False
     call = payment.call(recorded.key)
-    return call is not None and (call.in_doubt or call.state == "action")
+    return call is not None and (call.in_doubt or call.state == "action" or asserted(payment, call))
 
 
 def _reserved(txns: Sequence[Txn]) -> int:
