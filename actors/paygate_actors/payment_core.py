@@ -40,9 +40,10 @@ class PaymentCore(Entity):
 
     __slots__ = ("_house", "_peeking", "_pursuer", "_told", "_waiters", "payment")
 
-    # Each of these records what it decides, or comes again. What another node has recorded since
-    # can only have settled more, and then there is nothing to decide.
-    optimistic = frozenset({Answered, Confirm, Create, Look})
+    # Each of these records what it decides, or comes again; then it is seen that another node has
+    # recorded more. Not so `Look`: where nothing is open as far as is known, it records nothing,
+    # and what another node has opened since would be nobody's.
+    optimistic = frozenset({Answered, Confirm, Create})
 
     payment: Payment | None
 

@@ -164,6 +164,26 @@ async def test_what_a_dead_node_had_open_is_taken_up_asked_about_and_finished(ma
     assert b.gauge("paygate_node_adopted_total") == 1
 
 
+async def test_a_dead_nodes_refund_is_taken_up_by_who_has_the_payment_of_before_in_memory(
+    many: ManyNodes,
+):
+    a = await many.start("a", bank=Bank())
+    b = await many.start("b")
+    payment_id = await a.pay()
+    await many.until_status(a, payment_id, "success")
+    assert isinstance(await b.refund(payment_id, 1_000_000), Refusal)
+    assert b.gateway.payments.active(payment_id) is not None
+    a.bank.says["refund"] = None
+    await a.refund(payment_id, 4_000)
+    await many.until(lambda: a.bank.of("refund") != [])
+
+    await many.lose(a)
+    await many.pass_time(10)
+
+    assert many.bank.verbs()[:1] == ["find"]
+    assert "call_in_doubt" in await b.events(payment_id)
+
+
 async def test_what_a_look_up_does_not_see_is_sent_again_under_the_same_key(many: ManyNodes):
     a = await many.start("a", bank=Bank())
     b = await many.start("b")
