@@ -35,7 +35,7 @@ from paygate_actors.payment_messages import (
 )
 from paygate_actors.pool_messages import Answered, look_up_of
 from paygate_actors.preparing import give_up, prepared, unanswered
-from paygate_actors.projection import INBOX, Cause
+from paygate_actors.projection import INBOX, Cause, look_at_us
 from paygate_actors.record import Call
 from paygate_actors.sums import charge_of
 from paygate_actors.waiting import Waiters, moved_view
@@ -206,6 +206,11 @@ class PaymentActor(PaymentAtDesk):
         if draft.events:
             return self._commit(draft, Cause(who="system", what="look"))
         self._follow(payment, ())
+        at_us = look_at_us(payment)
+        if at_us is not None and at_us > ctx.now_us:
+            # It rang too early: timers count seconds, and the time of day was put back meanwhile.
+            # Nothing else may ever wake a payment that waits for a person.
+            self._house.alarm.at(self.key, at_us)
         charge = charge_of(payment)
         if payment.status == "authorized" and charge is not None:
             # A hold that expired at the provider may not have been reported.
