@@ -10,7 +10,7 @@ What is in memory only (who waits for an answer, when to ask again, the CVV) may
 moment: a restart reads the journal and asks the providers about everything that is open.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -40,6 +40,8 @@ from paygate_actors.record import Call
 from paygate_actors.sums import charge_of
 from paygate_actors.waiting import Waiters, moved_view
 from paygate_engine.actor import LATER, handles
+from paygate_engine.errors import AskTimeout
+from paygate_engine.future import LoopFuture
 from paygate_engine.ids import Ids
 from paygate_engine.stores.base import Done
 
@@ -132,6 +134,7 @@ class PaymentActor(PaymentAtDesk):
             return view
         self._waiters = self._waiters or Waiters()
         self._waiters.add(asker, message)
+        asker.add_done_callback(self._gave_up)
         self._peek_later()
         return LATER
 
@@ -143,6 +146,12 @@ class PaymentActor(PaymentAtDesk):
             self._waiters.answer(self._known())
         if self._waiters:
             self._peek_later()
+
+    def _gave_up(self, asker: LoopFuture[Any]) -> None:
+        # A message is what a payment sleeps behind; the next one may be days away.
+        if isinstance(asker.exception(), AskTimeout) and not self._peeking:
+            self._peeking = True
+            self._house.again((self.key, Peek()))
 
     def _peek_later(self) -> None:
         # What another node records is not told to this one.

@@ -303,13 +303,19 @@ async def test_to_be_looked_at_puts_the_next_inquiry_off_for_nobody(rigs: Rigs):
 
 
 async def test_a_payment_sleeps_when_the_last_who_waited_for_it_has_gone(rigs: Rigs):
-    async with rigs() as rig:
+    expected: list[int] = []
+
+    def later(key: str) -> Outcome:
+        return Pending(provider_txn_id=f"ch_{key}", expected_by_us=expected[0])
+
+    async with rigs(says=later) as rig:
+        expected.append(rig.clock.now_us() + 72 * HOUR_US)
         payment_id = await rig.pay()
         asked = rig.gateway.payments.ask(payment_id, Await(), timeout=5.0)
         await rig.pass_time(4, step_s=1)
         while_waiting = (live(rig), sleeping(rig))
 
-        await rig.pass_time(PAUSE_S, step_s=1)
+        await rig.pass_time(2, step_s=1)
 
         assert while_waiting == (1, 0)
         assert (live(rig), sleeping(rig)) == (0, 1)
