@@ -10,7 +10,7 @@ What is in memory only (who waits for an answer, when to ask again, the CVV) may
 moment: a restart reads the journal and asks the providers about everything that is open.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -35,11 +35,13 @@ from paygate_actors.payment_messages import (
 )
 from paygate_actors.pool_messages import Answered, look_up_of
 from paygate_actors.preparing import give_up, prepared, unanswered
-from paygate_actors.projection import INBOX, Cause
+from paygate_actors.projection import INBOX, Cause, look_at_us
 from paygate_actors.record import Call
 from paygate_actors.sums import charge_of
 from paygate_actors.waiting import Waiters, moved_view
 from paygate_engine.actor import LATER, handles
+from paygate_engine.errors import AskTimeout
+from paygate_engine.future import LoopFuture
 from paygate_engine.ids import Ids
 from paygate_engine.stores.base import Done
 
@@ -132,6 +134,7 @@ class PaymentActor(PaymentAtDesk):
             return view
         self._waiters = self._waiters or Waiters()
         self._waiters.add(asker, message)
+        asker.add_done_callback(self._gave_up)
         self._peek_later()
         return LATER
 
@@ -143,6 +146,12 @@ class PaymentActor(PaymentAtDesk):
             self._waiters.answer(self._known())
         if self._waiters:
             self._peek_later()
+
+    def _gave_up(self, asker: LoopFuture[Any]) -> None:
+        # A message is what a payment sleeps behind; the next one may be days away.
+        if isinstance(asker.exception(), AskTimeout) and not self._peeking:
+            self._peeking = True
+            self._house.again((self.key, Peek()))
 
     def _peek_later(self) -> None:
         # What another node records is not told to this one.
@@ -206,6 +215,11 @@ class PaymentActor(PaymentAtDesk):
         if draft.events:
             return self._commit(draft, Cause(who="system", what="look"))
         self._follow(payment, ())
+        at_us = look_at_us(payment)
+        if at_us is not None and at_us > ctx.now_us:
+            # It rang too early: timers count seconds, and the time of day was put back meanwhile.
+            # Nothing else may ever wake a payment that waits for a person.
+            self._house.alarm.at(self.key, at_us)
         charge = charge_of(payment)
         if payment.status == "authorized" and charge is not None:
             # A hold that expired at the provider may not have been reported.

@@ -94,6 +94,8 @@ class PaymentCore(Entity):
     def on_caught_up(self) -> None:
         """Go on from where another node has brought it."""
         payment = self._known()
+        if self._pursuer is not None:
+            self._pursuer.caught_up()
         if self._pursuer is not None or unresolved(payment):
             self._follow(payment, ())
         self._tell_arrivals(None)

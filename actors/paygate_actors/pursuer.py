@@ -92,13 +92,22 @@ class Pursuer:
         if not any(call.charges and call.state in ("open", "pending") for call in open_calls):
             self._card = None  # no charge can need it again: not with the CVV
         self._take_stock(open_calls)
+        # What happens to one call puts the inquiry about another one off no further: of many
+        # refunds the last would be asked about when all others have ended.
+        told = {getattr(event, "key", None) for event in news}
+        now_s = self._house.system.clock.monotonic_s()
         for call, pursuit in zip(open_calls, self._pursuits, strict=True):
             self._note_doubt(payment, call)
             if call.key in fresh and self._wanted(payment, call):
                 self._send(payment, call, pursuit)
-            elif not pursuit.under_way:
+            elif not pursuit.under_way and (call.key in told or not pursuit.waits(now_s=now_s)):
                 self._later(call, pursuit)
         return True
+
+    def caught_up(self) -> None:
+        """Another node may have moved each of the calls: `follow` is to time them all anew."""
+        for pursuit in self._pursuits:
+            pursuit.outdated = True
 
     def may_sleep(self, payment: Payment) -> bool:
         """Whether a timer is all that is waited for: no request is out, or may go out again as is.
@@ -340,6 +349,7 @@ class Pursuer:
     def _set_timer(self, pursuit: Pursuit, delay_s: float) -> None:
         system = self._house.system
         pursuit.due_s = system.clock.monotonic_s() + delay_s
+        pursuit.outdated = False
         pursuit.end()
         whose = (self._payment_id, pursuit.key)
         pursuit.timer = system.remind(delay_s, self._house.ring, whose)

@@ -56,8 +56,8 @@ class Pursuit:
     `has_turn`: its turn to ask was taken, and comes at `due_s`.
     `due_s`: when the next step is due, on the monotonic clock; a timer that fires before it is an
     old one. `asked_s`: when the newest look-up was made, by the same clock. `heard`: the newest
-    answer, in a word; `pause_s`: how long its provider wants to be left alone since. `timer`: what
-    wakes its payment then.
+    answer, in a word; `pause_s`: how long its provider wants to be left alone since. `outdated`:
+    something came since the timer was set that may move it. `timer`: what wakes its payment then.
     """
 
     __slots__ = (
@@ -69,6 +69,7 @@ class Pursuit:
         "heard",
         "key",
         "lost",
+        "outdated",
         "pause_s",
         "provider",
         "timer",
@@ -82,6 +83,7 @@ class Pursuit:
         self.arrived = False
         self.under_way = False
         self.lost = False
+        self.outdated = False
         self.has_turn = False
         self.due_s = 0.0
         self.asked_s: float | None = None
@@ -97,11 +99,16 @@ class Pursuit:
     def hear(self, outcome: Outcome | Prepared, *, preparing: bool = False) -> None:
         """Take note of an answer; of the first of two steps it says nothing of the second."""
         self.under_way = False
+        self.outdated = True
         self.heard = word_of(outcome)
         said = isinstance(outcome, Declined | Unknown)
         self.pause_s = min(RETRY_AFTER_S_MAX, (outcome.retry_after_s or 0.0) if said else 0.0)
         if said and not preparing and self.heard in ("key_known", "in_progress"):
             self.arrived = True
+
+    def waits(self, *, now_s: float) -> bool:
+        """Whether its next step is set for a time to come."""
+        return self.timer is not None and not self.outdated and now_s < self.due_s
 
     def delay_s(self, call: Call, can: Capabilities, *, now_us: int) -> float:
         """Seconds until the next step, growing with each one; without jitter.

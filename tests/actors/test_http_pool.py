@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,38 @@ async def test_an_answer_that_is_cut_within_tls_is_never_an_answer(tmp_path: Pat
 
     assert isinstance(found, Broken)
     assert found.reason == "reset"
+
+
+async def test_a_call_given_up_as_its_handshake_ends_leaves_the_next_socket_alone(tmp_path: Path):
+    served, trusting = served_by(tmp_path, "localhost")
+    loop = asyncio.get_running_loop()
+    deadline_s = 0.5
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        client = HttpClient(f"https://localhost:{listener.getsockname()[1]}", tls=trusting)
+        given_up = loop.create_task(call(client, deadline_s=deadline_s))
+        theirs, _ = await loop.sock_accept(listener)
+        with theirs:
+            said, heard = ssl.MemoryBIO(), ssl.MemoryBIO()
+            handshake = served.wrap_bio(heard, said, server_side=True)
+            heard.write(await loop.sock_recv(theirs, 65_536))
+            with suppress(ssl.SSLWantReadError):
+                handshake.do_handshake()
+            theirs.send(said.read())
+            busy_until_s = loop.time() + deadline_s
+            while loop.time() < busy_until_s:
+                pass  # so that the loop finds the handshake's end and the deadline at once
+            found = await given_up
+
+            # What is opened now gets the number of the socket that was closed.
+            async with raw_server(answer_all) as server:
+                other = HttpClient(server.url)
+                after = await call(other)
+                await other.close()
+        await client.close()
+
+    assert found == NotSent(detail="The provider could not be reached within the deadline.")
+    assert after == YES
 
 
 async def test_a_handshake_without_end_has_the_deadline_of_its_call():

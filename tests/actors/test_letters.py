@@ -2,10 +2,13 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
+from bank_rig import bank_rig
 from payment_cases import HOUR_US, NOW_US, PAYMENT_ID, Story, authorized, webhook
 
+from paygate_actors.config import Fraud
 from paygate_actors.house import House, Limits
 from paygate_actors.letters import Letters
 from paygate_actors.payment import PaymentActor
@@ -145,3 +148,19 @@ async def test_what_changes_no_deadline_leaves_the_alarm_as_it_is():
     again = webhook("payment.authorized", reference=story.charge_key)
 
     assert await alarms_of(story, again) == []
+
+
+async def test_a_review_ends_at_its_time_though_the_clock_was_put_back_meanwhile(tmp_path: Path):
+    reviewed = Fraud(review_amount_usd_minor=1, review_hours=2)
+    async with bank_rig(tmp_path, fraud=reviewed) as rig:
+        payment_id = await rig.pay()
+        await rig.until_status(payment_id, "review")
+        rig.clock.set(rig.clock.now_us() - HOUR_US // 12)
+
+        await rig.pass_time(2 * HOUR_S + 290)
+        before = rig.bank.of("void")
+        await rig.pass_time(20, step_s=1)
+        await rig.until_status(payment_id, "cancelled")
+
+        assert before == []
+        assert len(rig.bank.of("void")) == 1

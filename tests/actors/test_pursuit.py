@@ -353,6 +353,19 @@ async def test_what_the_provider_takes_its_time_for_is_asked_about_when_it_said(
     assert chase.kinds[-1] == "look_up"
 
 
+async def test_who_hears_from_another_node_when_an_end_is_expected_asks_then(can: Capabilities):
+    chase = Chase(Story(), can, None)
+    chase.answer(TIMEOUT)
+    chase.story.answers(chase.story.charge_key, LATER)
+
+    chase.pursuer.caught_up()
+    chase.pursuer.follow(chase.story.payment, ())
+
+    assert LATER.expected_by_us is not None
+    await chase.quiet_for((LATER.expected_by_us - NOW_US) / SECOND_US / 2)
+    assert chase.woken == 0
+
+
 async def test_a_payer_is_waited_for_and_the_lost_webhook_looked_for(can: Capabilities):
     chase = Chase(Story(), can, None)
     chase.answer(CONFIRM)

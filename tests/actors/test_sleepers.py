@@ -16,7 +16,8 @@ from paygate_actors.config import Limits
 from paygate_actors.desk_messages import Explanation
 from paygate_actors.letters import Letters
 from paygate_actors.messages import Refusal
-from paygate_actors.outcomes import ActionRequired, Outcome, Pending, Unknown
+from paygate_actors.money import Money
+from paygate_actors.outcomes import ActionRequired, Approved, Outcome, Pending, Unknown
 from paygate_actors.payment import PaymentActor
 from paygate_actors.payment_messages import Await
 from paygate_actors.providers.base import ProviderEvent
@@ -302,14 +303,37 @@ async def test_to_be_looked_at_puts_the_next_inquiry_off_for_nobody(rigs: Rigs):
         assert len(rig.bank.of("find")) >= 8
 
 
+async def test_of_many_refunds_that_end_at_once_each_is_heard_of_within_a_minute(rigs: Rigs):
+    async with rigs(says=done) as rig:
+        payment_id = await rig.pay()
+        await rig.until_status(payment_id, "success")
+        rig.bank.says |= {"refund": pending, "find": pending}
+        for _ in range(20):
+            await rig.refund(payment_id, 100)
+        # Until each is asked about once a minute.
+        await rig.pass_time(3 * PAUSE_S, step_s=1)
+
+        given_back = Approved(provider_txn_id="re", amount=Money(100, "USD"), captured=False)
+        rig.bank.says["find"] = given_back
+        await rig.pass_time(PAUSE_S, step_s=1)
+
+        assert (await rig.view(payment_id)).amount_refunded_minor == 2_000
+
+
 async def test_a_payment_sleeps_when_the_last_who_waited_for_it_has_gone(rigs: Rigs):
-    async with rigs() as rig:
+    expected: list[int] = []
+
+    def later(key: str) -> Outcome:
+        return Pending(provider_txn_id=f"ch_{key}", expected_by_us=expected[0])
+
+    async with rigs(says=later) as rig:
+        expected.append(rig.clock.now_us() + 72 * HOUR_US)
         payment_id = await rig.pay()
         asked = rig.gateway.payments.ask(payment_id, Await(), timeout=5.0)
         await rig.pass_time(4, step_s=1)
         while_waiting = (live(rig), sleeping(rig))
 
-        await rig.pass_time(PAUSE_S, step_s=1)
+        await rig.pass_time(2, step_s=1)
 
         assert while_waiting == (1, 0)
         assert (live(rig), sleeping(rig)) == (0, 1)

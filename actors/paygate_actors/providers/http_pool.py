@@ -60,14 +60,18 @@ class Pool:
         except OSError:
             self._addresses.doubt()
             raise
+        connection = Connection(self._loop, self._open)
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._loop, self._open),
+            await self._loop.create_connection(
+                lambda: connection,
                 sock=sock,
                 ssl=self._tls,
                 server_hostname=self._host if self._tls else None,
             )
         except BaseException:
+            # First from under the loop: given up with its handshake just done, it says goodbye by
+            # TLS for half a minute, and would listen at whatever gets its socket's number next.
+            connection.abort()
             sock.close()
             raise
         if self._is_closed:
