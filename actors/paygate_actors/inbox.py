@@ -48,6 +48,8 @@ RECENT_MAX: Final = 20_000
 # waits so keeps its place, so that a storm of those is the provider's to wait out.
 ROOM_S: Final = 0.1
 TELLS_MAX: Final = 100
+# One payment that takes nothing keeps no other's events back; so many are a store that is away.
+FULL_MAX: Final = 3
 # Rows of events that are long done, forgotten by one sweep: 300 a second, more than ever come.
 FORGET_PAGE: Final = 1_000
 FORGET_PAGES_MAX: Final = 10
@@ -292,6 +294,7 @@ class Inbox:
     async def _bring(self, before_us: int) -> bool:
         """Bring some of what waits; False when that was the last of it."""
         after = self._swept_to
+        full: set[str] = set()
         for _ in range(SWEEP_PAGES_MAX):
             items = await self._store.waiting(INBOX, after_id=after, limit=SWEEP_PAGE)
             for item in items:
@@ -300,7 +303,7 @@ class Inbox:
                     self._mender.book.note("items", f"{INBOX} {item.id}")
                 elif item.at_us < before_us:
                     self._parking.unpark(item.id)
-                    await self._deliver(item.id, read_stored(item), item.at_us)
+                    await self._deliver(item.id, read_stored(item), item.at_us, full)
             if len(items) < SWEEP_PAGE or items[-1].id <= after:
                 self._swept_to = ""
                 return False  # the end, or a damaged name that would lead back
@@ -311,11 +314,12 @@ class Inbox:
     async def _deliver_if_may(self, item_id: str, stored: Stored, since_us: int) -> None:
         """Bring it to its payment; where the store is away, the sweep does so later."""
         try:
-            await self._deliver(item_id, stored, since_us)
+            await self._deliver(item_id, stored, since_us, set())
         except Overloaded:
             _log.warning("webhook_waits", item=item_id)
 
-    async def _deliver(self, item_id: str, stored: Stored, since_us: int) -> None:
+    async def _deliver(self, item_id: str, stored: Stored, since_us: int, full: set[str]) -> None:
+        """Bring it to its payment, unless that is `full`, where it is put if it takes nothing."""
         payment_id = await self._payment_of(stored)
         if payment_id is None:
             self._parking.park(item_id, stored, since_us)
@@ -324,6 +328,15 @@ class Inbox:
             if payment_id is None or self._parking.unpark(item_id) is None:
                 return
         message = Reported(provider=stored.provider, item_id=item_id, event=stored.event)
+        if payment_id in full or await self._tells(payment_id, message):
+            return
+        _log.warning("webhook_waits", item=item_id)  # the sweep brings it again
+        full.add(payment_id)
+        if len(full) >= FULL_MAX:
+            raise Overloaded("no room to read payments back for their events")
+
+    async def _tells(self, payment_id: str, message: Reported) -> bool:
+        """Tell it to its payment as soon as there is room; False: there was none for long."""
         for _ in range(TELLS_MAX):
             try:
                 self._tell(payment_id, message)
@@ -332,8 +345,8 @@ class Inbox:
                 self._system.after(ROOM_S, asyncio.Event.set, room)
                 await room.wait()
             else:
-                return
-        raise Overloaded(f"no room to read {payment_id} back for {item_id}")
+                return True
+        return False
 
     async def _payment_of(self, stored: Stored) -> str | None:
         try:

@@ -15,6 +15,7 @@ from paygate_actors.inbox import SWEEP_S
 from paygate_actors.messages import Refusal
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved
+from paygate_actors.payment_messages import Look, Watched
 from paygate_actors.projection import INBOX, RAW
 from paygate_actors.providers.base import EVENTS_A_BODY_MAX, ProviderEvent
 from paygate_actors.raw_webhooks import KEEP_US, RawWebhook, read_raw
@@ -358,3 +359,29 @@ async def test_before_recovery_what_comes_is_stored_and_told_to_nobody(rig: Bank
     await rig.gateway.recover()
     await applied(rig)
     assert (await rig.view(payment_id)).amount_refunded_minor == 100
+
+
+async def test_a_payment_that_takes_nothing_keeps_no_others_events_back(rig: BankRig):
+    full_id, full_charge = await paid(rig)
+    rig.bank.says["charge"] = Approved(provider_txn_id="ch_other", amount=AMOUNT, captured=True)
+    other_id, other_charge = await paid(rig)
+    await rig.crash()
+    await rig.open()
+    events = [refunded(f"e{number}", full_charge, 100) for number in range(5)]
+    await rig.gateway.inbox.take("bank", (*events, refunded("e9", other_charge, 100)))
+    payments = rig.gateway.payments
+    await payments.ask(full_id, Watched(), timeout=PATIENCE_S)
+    full = payments.active(full_id)
+    assert full is not None
+    full.box_hold()
+    for _ in range(full.inbox_max):
+        payments.tell(full_id, Look())
+
+    recovering = asyncio.ensure_future(rig.gateway.recover())
+    await rig.pass_time(15, step_s=inbox_module.ROOM_S * 1.2)
+
+    assert (await rig.view(other_id)).amount_refunded_minor == 100
+    full.resume()
+    await recovering
+    await rig.pass_time(2 * SWEEP_S)
+    assert (await rig.view(full_id)).amount_refunded_minor == 500
