@@ -186,12 +186,14 @@ def time_out_reported_as_failed(patch: pytest.MonkeyPatch) -> None:
 def parked_webhook_forgotten(patch: pytest.MonkeyPatch) -> None:
     known = Inbox._deliver
 
-    async def deliver(self: Any, item_id: str, stored: Stored, since_us: int) -> None:
+    async def deliver(
+        self: Any, item_id: str, stored: Stored, since_us: int, full: set[str]
+    ) -> None:
         if await self._payment_of(stored) is None:
             done = Done(queue=INBOX, id=item_id, at_us=since_us)
             self._journal.append(Unit(done=(done,)), lambda _: None)
             return
-        await known(self, item_id, stored, since_us)
+        await known(self, item_id, stored, since_us, full)
 
     patch.setattr(Inbox, "_deliver", deliver)
 
