@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment, read_transaction
-from paygate_actors.record import Payment, Txn
+from paygate_actors.record import IN_DOUBT, Payment, Txn
 from paygate_actors.simulation.accounts import Account
 from paygate_actors.simulation.books import Charge, Operation
 from paygate_actors.simulation.durable import Standing
@@ -94,7 +94,10 @@ class Ledger:
         after = evolve(before, recorded, id=event.stream, at_us=event.at_us, epoch=event.epoch)
         self.payments[event.stream] = after
         # A node that takes over what another one left says so, and nothing has moved by that.
-        self.events += before is None or not _taken_over(before, recorded)
+        still = before is not None and (
+            _taken_over(before, recorded) or _called_already(before, recorded)
+        )
+        self.events += not still
         if before is not None:
             self._check_followers(before, after)
         self.newest = event.stream
@@ -348,6 +351,12 @@ def _taken_over(payment: Payment, recorded: e.PaymentEvent) -> bool:
         return False
     call = payment.call(recorded.key)
     return call is not None and (call.in_doubt or call.state == "action" or asserted(payment, call))
+
+
+def _called_already(payment: Payment, recorded: e.PaymentEvent) -> bool:
+    """Whether a person, called already, hears of a long doubt as well: time has brought it."""
+    in_doubt_long = isinstance(recorded, e.AttentionRaised) and recorded.code == IN_DOUBT
+    return in_doubt_long and bool(payment.unseen)
 
 
 def _reserved(txns: Sequence[Txn]) -> int:
