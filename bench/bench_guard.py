@@ -4,7 +4,7 @@
 | --- | --- | --- | --- |
 | `ACCEPT_SHARE_MIN` | 0.075 to 0.087 | 0.058 | how much of a bare handler's speed is left |
 | `HELD_BYTES_MAX` | 1,890 | 2,500 | memory of a payment that is pending, fraud counts included |
-| `STOP_GROWTH_MAX` | 1.36 to 1.46 | 1.8 | CPU to stop an actor of 100,000 over that to stop one of 1,000 |
+| `STOP_GROWTH_MAX` | 1.36, 1.46 | 1.8 | CPU to stop one actor of 100,000 over one of 1,000 |
 | `CYCLES_A_CONNECTION_MAX` | 8 | 11 | objects in cycles: aiohttp's, none is a payment's |
 | `STATEMENTS_MAX` | 1.25 | 1.7 | SQL statements a payment under load: a group shares them |
 | `COMMITS_MAX` | 0.066 | 0.09 | commits a payment under load, each of them a sync |
