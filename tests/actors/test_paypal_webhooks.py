@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificates
 from needing import needs
 from paypal_rig import (
+    MADE_UP,
     CertificateServer,
     amount,
     capture,
@@ -320,7 +321,7 @@ async def test_who_waits_for_made_up_certificates_keeps_nobody_from_their_own(
     )
     after.know_keys([known])
     server.gate.clear()
-    made_up = headers | {"paypal-cert-url": known.replace("CERT-", "CERT-0")}
+    made_up = headers | {"paypal-cert-url": known.replace("CERT-", MADE_UP)}
     crowd = [asyncio.create_task(after.fetch_keys(made_up)) for _ in range(STRANGERS_MAX)]
     await asyncio.sleep(0)
 

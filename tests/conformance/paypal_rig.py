@@ -22,6 +22,8 @@ from paygate_http.sandbox.wire import time_text
 
 _DAY_US = 24 * 3_600 * 1_000_000
 RETURN_URL = "https://shop.example/back"
+# No genuine name begins so: theirs are hexadecimal.
+MADE_UP = "CERT-made-up-"
 SPECS = Path(os.environ.get("PAYGATE_SPECS", Path(__file__).parents[3] / "shared/specs"))
 
 
@@ -135,12 +137,12 @@ class CertificateServer:
         self.status = 200
         self.asked: list[str] = []
         self.gate = asyncio.Event()
-        """While it is shut, certificates whose name begins with a zero are not answered."""
+        """While it is shut, certificates whose name begins with `MADE_UP` are not answered."""
         self.gate.set()
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
-        if "/CERT-0" in request.path:
+        if f"/{MADE_UP}" in request.path:
             await self.gate.wait()
         if self.status != 200:
             return web.Response(status=self.status, headers={"Location": "http://127.0.0.1:9/"})
