@@ -18,13 +18,13 @@ import msgspec
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
 from paygate_actors.charging import ELSEWHERE_US
-from paygate_actors.credential_use import lacks_cvv, step_up_of, stepped_up_by_rule
+from paygate_actors.credential_use import lacks_cvv
 from paygate_actors.desk_messages import OpenCall
 from paygate_actors.failover import untried
 from paygate_actors.house import House
-from paygate_actors.money import Money
 from paygate_actors.outcomes import Unknown
-from paygate_actors.pool_messages import Answered, Charge, LookUp, Perform, look_up_of
+from paygate_actors.performing import perform_of
+from paygate_actors.pool_messages import Answered, LookUp, Perform, look_up_of
 from paygate_actors.preparing import is_unconfirmed, may_confirm, may_give_up, payer_is_done
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.pursuit import (
@@ -360,38 +360,5 @@ class Pursuer:
         self._house.providers.submit(call.provider, job)
 
     def _send(self, payment: Payment, call: Call, pursuit: Pursuit) -> None:
-        job = Perform(
-            payment_id=self._payment_id,
-            key=call.key,
-            verb=call.verb,
-            amount=Money(call.amount_minor, payment.created.currency),
-            target=call.target,
-            charge=self._charge(payment, call) if call.charges else None,
-            prepare=call.unprepared,
-            prepared_id=call.prepared_id,
-        )
+        job = perform_of(payment, call, payment_id=self._payment_id, card=self._card)
         self._submit(call, pursuit, job)
-
-    def _charge(self, payment: Payment, call: Call) -> Charge:
-        created = payment.created
-        method = created.method
-        return Charge(
-            method_kind=method.kind,
-            merchant=created.merchant,
-            capture=call.verb == "charge",
-            card=self._card,
-            token=method.token,
-            expiry_month=method.expiry_month,
-            expiry_year=method.expiry_year,
-            holder_name=method.holder_name,
-            wallet_id=method.wallet_id,
-            description=created.description,
-            return_url=created.return_url,
-            customer_ip=created.customer_ip,
-            initiator=created.initiation.by,
-            reason=created.initiation.reason,
-            store=created.store_credential,
-            network_txn_id=created.initiation.network_transaction_id
-            or created.follows_network_transaction_id,
-            three_d_secure=step_up_of(created, by_rule=stepped_up_by_rule(payment)),
-        )
