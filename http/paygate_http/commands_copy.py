@@ -30,7 +30,7 @@ from paygate_engine.stores.copy_rows import read_kinds
 from paygate_engine.stores.postgres_fill import filling
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
 from paygate_http.commands_audit import read_config, vault_in
-from paygate_http.commands_prove import prove_everything, tell
+from paygate_http.commands_prove import prove_everything, prove_store, tell
 from paygate_http.configure import ConfigInvalid
 from paygate_http.database_url import shown_url
 from paygate_http.flags import CopyFlags
@@ -38,10 +38,13 @@ from paygate_http.process import Exit, Refused
 from paygate_http.stores import check_driver
 
 _FAILED: Final = "nothing was written to the database"
+_HINT: Final = "`paygate doctor` says what can be done about damage (docs/reliability.md)"
 
 
 def copy(flags: CopyFlags) -> Exit:
-    """Move everything, say how much that was, and prove what arrived; FAILED if it does not hold.
+    """Prove everything, move it, and prove what arrived; FAILED if either does not hold.
+
+    What is not proved in the folder is not moved.
 
     Raises `ConfigInvalid` where no database is named or the vault's keys are not known, `Refused`
     for a folder that is damaged or has moved elsewhere, `StoreRefused` for a folder that is served
@@ -54,8 +57,10 @@ def copy(flags: CopyFlags) -> Exit:
         raise Refused(f"{folder} holds no {DATABASE_NAME}: name the data folder of a gateway")
     ends, mark = _known(config, folder)
     _must_be_here(folder, shown_url(url))
-    with _progress() as watch:
-        moved = asyncio.run(_copy(folder, url, mark=mark, watch=watch))
+    moved = asyncio.run(_copy(config, folder, url, mark=mark, proves=not flags.no_prove))
+    if moved is None:
+        sys.stdout.write(f"{folder} was not copied, and {_FAILED}; {_HINT}\n")
+        return Exit.FAILED
     _tell(folder, url, moved, ends=ends)
     if flags.no_prove:
         sys.stdout.write(f"not proved: paygate prove --all --data {folder} --database URL\n")
@@ -96,14 +101,21 @@ def _must_be_here(folder: Path, to: str) -> None:
         raise Refused(f"{folder} has moved to {before} before: what is open goes on in one place")
 
 
-async def _copy(folder: Path, url: str, *, mark: Vault, watch: Watch) -> Moved:
+async def _copy(
+    config: Config, folder: Path, url: str, *, mark: Vault, proves: bool
+) -> Moved | None:
+    """Copy what is proved, if that is wanted; None where it was not."""
     source = SqliteStore(folder, KINDS)
     noted = False
     try:
         await source.open()
+        # Afterwards the folder is not served any more: what is wrong in it is found before.
+        if proves and not await _is_proved(source, config, folder):
+            return None
         kinds = await source.look(read_kinds)
         async with filling(url, kinds) as target:
-            moved = await move(source, target, mark=vault_mark(mark), watch=watch)
+            with _progress() as watch:
+                moved = await move(source, target, mark=vault_mark(mark), watch=watch)
             await target.gauge()
             _note(folder, url)
             noted = True
@@ -119,6 +131,11 @@ async def _copy(folder: Path, url: str, *, mark: Vault, watch: Watch) -> Moved:
         await source.close()
 
 
+async def _is_proved(source: SqliteStore, config: Config, folder: Path) -> bool:
+    sys.stdout.write(f"{folder}:\n")
+    return tell(await prove_store(source, config, folder), None) is Exit.DRAINED
+
+
 def _note(folder: Path, url: str) -> None:
     at_us = SystemClock().now_us()
     note_move(folder, Move(to=shown_url(url), at_us=at_us, version=version("paygate")))
@@ -130,7 +147,7 @@ def _lines(folder: Path, error: NotMoved) -> list[str]:
         f"{folder} was not copied, and {_FAILED}:",
         *error.found,
         *more,
-        "`paygate doctor` says what can be done about damage (docs/reliability.md)",
+        _HINT,
     ]
 
 

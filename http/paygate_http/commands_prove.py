@@ -85,27 +85,34 @@ async def prove_everything(
 
     Raises `StoreRefused`, `ConfigInvalid` for unusable keys.
     """
+    async with opened_to_read(config, folder) as store:
+        return await prove_store(store, config, folder, books)
+
+
+async def prove_store(
+    store: Store, config: Config, folder: Path, books: Books | None = None
+) -> list[Violation]:
+    """The same of a store that is open; `folder` has the published ends of its audit chain."""
     found: list[Violation] = []
     counts: dict[str, int] = {}
     events = calls = 0
-    async with opened_to_read(config, folder) as store:
-        columns = (TextColumn("proving"), BarColumn(), TextColumn("{task.completed:,.0f} events"))
-        with Progress(
-            *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
-        ) as progress:
-            bar = progress.add_task("events", total=await store.event_count())
-            async for proof in prove_all(store, books):
-                progress.update(bar, advance=proof.events)
-                found += proof.violations
-                events += proof.events
-                if proof.payment is not None:
-                    calls += len(proof.payment.calls)
-                    status = proof.payment.status
-                    counts[status] = counts.get(status, 0) + 1
-        found += [each async for each in unlisted(store)]
-        found += [each async for each in _damaged(store)]
-        found += [] if books is None else books.left_over()
-        found += await _chains(store, config, folder)
+    columns = (TextColumn("proving"), BarColumn(), TextColumn("{task.completed:,.0f} events"))
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as progress:
+        bar = progress.add_task("events", total=await store.event_count())
+        async for proof in prove_all(store, books):
+            progress.update(bar, advance=proof.events)
+            found += proof.violations
+            events += proof.events
+            if proof.payment is not None:
+                calls += len(proof.payment.calls)
+                status = proof.payment.status
+                counts[status] = counts.get(status, 0) + 1
+    found += [each async for each in unlisted(store)]
+    found += [each async for each in _damaged(store)]
+    found += [] if books is None else books.left_over()
+    found += await _chains(store, config, folder)
     by_status = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
     sys.stdout.write(
         f"{sum(counts.values()):,} payments ({by_status or 'none'}), {events:,} events,"

@@ -260,7 +260,10 @@ class CopyFlags:
         Path | None, flag("--config", "TOML file with the vault's keys; a sandbox has its own.")
     ] = None
     no_prove: Annotated[
-        bool, flag("--no-prove", "Leave out the proof of what arrived, which reads all of it.")
+        bool,
+        flag(
+            "--no-prove", "Leave out the proofs of what leaves and what arrives: each reads it all."
+        ),
     ] = False
 
     def settings(self) -> Iterator[Setting]:

@@ -191,13 +191,31 @@ async def test_every_damaged_row_is_named_and_nothing_is_moved(folder: Path, dat
     edit(folder, "UPDATE documents SET body = x'00' WHERE kind = 'mode'")
     edit(folder, "UPDATE audit SET why = 'other' WHERE n = 7")
 
-    code, said = await copy(folder, database)
+    code, said = await copy(folder, database, "--no-prove")
 
     assert code == 1
     assert said.count("the row is not what was written there") == 2, said
     assert "documents mode mode" in said
     assert "event 1 is missing" in said
     assert "audit 7: the row does not follow" in said
+    assert not any((await rows_in(database)).values())
+    assert not (folder / MOVED_FILE).exists()
+
+
+async def test_what_is_not_proved_is_not_moved_however_sound_its_rows_are(
+    folder: Path, database: str
+):
+    edit(
+        folder,
+        "DELETE FROM documents WHERE kind = 'payment' AND id IN (SELECT min(stream) FROM events)",
+    )
+
+    code, said = await copy(folder, database)
+
+    assert code == 1
+    assert "and it is not listed" in said
+    assert "NOT proved" in said
+    assert "was not copied, and nothing was written to the database" in said
     assert not any((await rows_in(database)).values())
     assert not (folder / MOVED_FILE).exists()
 
