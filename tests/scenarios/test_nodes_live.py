@@ -9,14 +9,17 @@ import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from aiohttp import web
-from gateway_words import seed_of, until
+from gateway_words import payment, seed_of, until
 from ledger_match import disagreements
 from load_rig import Load
 from nodes_rig import BURIED_S, Node, empty_database, nodes_rig, proven
 from postgres_rig import PostgresServer, installed, one_server, value
+from process_rig import MERCHANT
 from receiver_rig import receiver
 from standardwebhooks import Webhook
 
@@ -24,6 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 LONG_LEASE_S: Final = 16.0
 KEYS: Final = 24
+# Payments that are sent to a node while it is frozen.
+LATE: Final = 8
 # Copies of one request, by turns to each node; an odd number, so that each is the first one that
 # hears of half of the keys.
 COPIES: Final = 7
@@ -59,8 +64,11 @@ async def test_a_node_that_slept_longer_than_its_lease_ends_and_charged_nobody_t
         caller.nodes = [b]
         await b.until_logged('"nodes_gone"', patience_s=BURIED_S)
         written = await value(dsn, WRITTEN, epoch)
+        # They lie in its sockets when it wakes: there is something for it to write.
+        waiting = [await left_at(a, f"late-{number}") for number in range(LATE)]
         a.process.signal(signal.SIGCONT)
         await a.fenced()
+        answers = [await heard(each) for each in waiting]
         late = await value(dsn, WRITTEN, epoch) - written
         again = await nodes.serve("a2")
         caller.nodes = [again, b]
@@ -71,10 +79,40 @@ async def test_a_node_that_slept_longer_than_its_lease_ends_and_charged_nobody_t
 
         assert written > 0
         assert late == 0
+        assert all(answer == b"" or b" 503 " in answer[:20] for answer in answers), answers
         caller.check_manners()
         await proven(nodes, load, b, again)
         states = {row["name"]: row["state"] for row in await b.nodes()}
     assert states == {"a2": "live", "b": "live"}
+
+
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def left_at(node: Node, key: str) -> Line:
+    """Send a payment to a node that may be frozen: it lies in the node's socket then."""
+    address = urlsplit(node.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    body = msgspec.json.encode(payment())
+    head = (
+        f"POST /api/payments/process HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: Bearer {MERCHANT}\r\nIdempotency-Key: {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    # Into an empty buffer of the kernel's: it is there when this returns.
+    writer.write(head.encode("ascii") + body)
+    return reader, writer
+
+
+async def heard(line: Line) -> bytes:
+    """What was answered until the node hung up; nothing where it did so first."""
+    reader, writer = line
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
 
 
 async def counted(load: Load) -> int:
