@@ -68,6 +68,14 @@ class Mender:
             return await self._made_anew(kind, of_id, (of_id,))
         return None if document is None else await self.mended(document)
 
+    def peek(self, kind: str, of_id: str) -> Document | None:
+        """The document as committed, if that can be said at once and it is sound.
+
+        None says nothing: ask `read`.
+        """
+        document = self._store.peek_document(kind, of_id)
+        return None if document is None or not document.sound else document
+
     async def all_of(self, found: Sequence[Document]) -> list[Document]:
         """The documents of a page, without those that nothing sound is known of."""
         kept: list[Document] = []

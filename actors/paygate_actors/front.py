@@ -248,6 +248,10 @@ class GatewayFront:
 
     # ------------------------------------------------------------------ reading
 
+    def payment_now(self, caller: Caller, payment_id: str) -> PaymentView | None:
+        """The payment as committed, where nobody need be waited for."""
+        return self._reads.payment_now(caller, payment_id)
+
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment as committed."""
         return await self._reads.payment(caller, payment_id)

@@ -83,6 +83,13 @@ class Front(Protocol):
         """Correct a transaction, the provider being asked first."""
         ...
 
+    def payment_now(self, caller: Caller, payment_id: str) -> PaymentView | None:
+        """The payment as committed, if it can be told at once; None says nothing: ask `payment`.
+
+        May raise what `payment` would.
+        """
+        ...
+
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment as committed."""
         ...

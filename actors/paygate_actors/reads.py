@@ -91,10 +91,22 @@ class Reads:
     async def _stored(self, payment_id: str) -> PaymentView | None:
         if len(payment_id) > ID_MAX:
             return None
-        document = await self._mender.read(PAYMENT, payment_id)
+        return self._in(await self._mender.read(PAYMENT, payment_id))
+
+    def _in(self, document: Document | None) -> PaymentView | None:
         if document is None:
             return None
-        return self._shown(self._stored_views.of(payment_id, document.body))
+        return self._shown(self._stored_views.of(document.id, document.body))
+
+    def payment_now(self, caller: Caller, payment_id: str) -> PaymentView | None:
+        """The payment, if it is the caller's and can be told at once.
+
+        None says nothing: ask `payment`.
+        """
+        if len(payment_id) > ID_MAX:
+            return None
+        view = self._live(payment_id) or self._in(self._mender.peek(PAYMENT, payment_id))
+        return view if view is not None and _sees(caller, view.merchant) else None
 
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         """The payment, if it is the caller's."""

@@ -12,14 +12,22 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
+from multidict import MultiMapping
 
 from paygate_actors.guarding import QUARANTINED
 from paygate_actors.messages import Caller
-from paygate_engine.errors import AskTimeout, Corrupt, Overloaded, StoreFailed, StoreFull
+from paygate_engine.errors import (
+    AskTimeout,
+    Corrupt,
+    EngineError,
+    Overloaded,
+    StoreFailed,
+    StoreFull,
+)
 from paygate_http.auth import Keys, check_role
-from paygate_http.incoming import ArrivedRequest, Incoming
+from paygate_http.incoming import ArrivedRequest, Incoming, ParsedRequest, Peer
 from paygate_http.problems import Problem, render
-from paygate_http.quick_reply import Answer, stamp
+from paygate_http.quick_reply import Answer, QuickReply, stamp
 from paygate_http.rate import TokenBuckets
 from paygate_http.requests import sane_request_id
 from paygate_http.route import Call, Context, Route
@@ -27,6 +35,8 @@ from paygate_http.route import Call, Context, Route
 Endpoint = Callable[[web.Request], Awaitable[Answer]]
 # The same for a path that ends in an id, which comes second.
 EndpointOfId = Callable[[web.Request, str], Awaitable[Answer]]
+# For the id in a path, the headers, and whom the connection is to: the whole answer, or None.
+AnswerAtOnceOfId = Callable[[str, MultiMapping[str], Peer], bytes | None]
 
 # A key may use up this many seconds of its rate at once: shops send in bursts.
 BURST_S: Final = 2.0
@@ -86,6 +96,16 @@ class Edge:
 
         return serve
 
+    def direct_at_once(self, route: Route, place: str) -> AnswerAtOnceOfId:
+        """Make the same for a GET without query and body that can be answered at once."""
+
+        def answer(of_id: str, headers: MultiMapping[str], peer: Peer) -> bytes | None:
+            return self.at_once(
+                ParsedRequest(path_ids={place: of_id}, headers=headers, peer=peer), route
+            )
+
+        return answer
+
     async def guard(self, request: web.Request, handler: Endpoint) -> Answer:
         """Answer whatever happens, count it, and name it by its request id."""
         route = self._routes.get(request.match_info.handler)
@@ -95,21 +115,62 @@ class Edge:
         """Answer a request for this route, from a socket or handed over within the process."""
         return self._answered(request, route, self._serve(request, route))
 
+    def at_once(self, request: Incoming, route: Route) -> bytes | None:
+        """Answer such a request whole, head and all, where nothing need be waited for.
+
+        None: `ask`. Nothing was counted, no token was taken, no id was given out: whatever is
+        unusual or goes wrong comes up again there, and is answered and counted there, once.
+        """
+        started_s = self._context.clock.monotonic_s()
+        try:
+            answer = self._serve_at_once(request, route)
+        except (Problem, EngineError):
+            return None
+        # No request is lost by what is wrong here alone; but nobody would hear of it.
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("not_at_once", route=route.path)
+            return None
+        if answer is None:
+            return None
+        request_id = sane_request_id(request) or self._context.request_ids()
+        stamp(answer, request_id)
+        # Nobody could see it in flight: nothing else ran meanwhile.
+        self._count(request, route, answer.status, request_id=request_id, started_s=started_s)
+        return answer.whole()
+
+    def _serve_at_once(self, request: Incoming, route: Route) -> QuickReply | None:
+        caller = self._known(request, route)
+        if caller is None or route.at_once is None:
+            return None
+        self._let_in(caller, route)
+        answer: QuickReply | None = None
+        try:
+            self._admit(route)
+            found = route.at_once(Call(self._context, request, caller))
+            answer = found if found is not None and found.is_usual() else None
+        finally:
+            if answer is None:
+                self._give_back(caller, route)
+        return answer
+
     async def _serve(self, request: Incoming, route: Route) -> Answer:
+        caller = self._known(request, route) or await self._keys.caller(request)
+        self._let_in(caller, route)
+        self._admit(route)
+        return await route.handler(Call(self._context, request, caller))
+
+    def _known(self, request: Incoming, route: Route) -> Caller | None:
+        """Name the caller where nobody need be asked. Raises `Problem`."""
         unready = None if route.always else self._context.front.readiness()
         if unready is not None:
             raise Problem("not_ready", unready)
-        caller = NOBODY
-        if route.access != "public":
-            caller = self._keys.known(request) or await self._keys.caller(request)
-            self._let_in(caller, route)
-        return await route.handler(Call(self._context, request, caller))
+        return NOBODY if route.access == "public" else self._keys.known(request)
 
     async def _answered(
         self, request: Incoming, route: Route | None, answering: Awaitable[Answer]
     ) -> Answer:
-        clock, metrics = self._context.clock, self._context.metrics
-        started_s = clock.monotonic_s()
+        metrics = self._context.metrics
+        started_s = self._context.clock.monotonic_s()
         request_id = sane_request_id(request) or self._context.request_ids()
         status = _GONE
         metrics.in_flight += 1
@@ -124,25 +185,46 @@ class Edge:
             return answer
         finally:
             metrics.in_flight -= 1
-            template = "unmatched" if route is None else route.path
-            seconds = clock.monotonic_s() - started_s
-            metrics.observe(template, request.method, status, seconds)
-            if _traced.isEnabledFor(logging.DEBUG):
-                _log.debug(
-                    "answered",
-                    request_id=request_id,
-                    method=request.method,
-                    route=template,
-                    status=status,
-                    ms=round(seconds * 1_000, 3),
-                )
+            self._count(request, route, status, request_id=request_id, started_s=started_s)
+
+    def _count(
+        self,
+        request: Incoming,
+        route: Route | None,
+        status: int,
+        *,
+        request_id: str,
+        started_s: float,
+    ) -> None:
+        template = "unmatched" if route is None else route.path
+        seconds = self._context.clock.monotonic_s() - started_s
+        self._context.metrics.observe(template, request.method, status, seconds)
+        if _traced.isEnabledFor(logging.DEBUG):
+            _log.debug(
+                "answered",
+                request_id=request_id,
+                method=request.method,
+                route=template,
+                status=status,
+                ms=round(seconds * 1_000, 3),
+            )
 
     def _let_in(self, caller: Caller, route: Route) -> None:
+        """Hold the caller against the route's conditions. Raises `Problem`, with nothing taken."""
+        if route.access == "public":
+            return
         check_role(caller, route.access)
         wait_s = 0.0 if self._rates is None else self._rates.take(caller.key_id)
         if wait_s:
             detail = "This API key has used up its rate."
             raise Problem("rate_limited", detail, retry_after_s=math.ceil(wait_s))
+
+    def _give_back(self, caller: Caller, route: Route) -> None:
+        """Undo `_let_in`."""
+        if self._rates is not None and route.access != "public":
+            self._rates.give_back(caller.key_id)
+
+    def _admit(self, route: Route) -> None:
         refusal = self._context.front.admits() if route.admission else None
         if refusal is not None:
             raise Problem.of(refusal)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
 from aiohttp import HttpVersion11, web
-from multidict import CIMultiDict, MultiDict, MultiMapping
+from multidict import CIMultiDict, MultiDict, MultiDictProxy, MultiMapping
 
 from paygate_http.problems import Problem
 
@@ -18,6 +18,11 @@ from paygate_http.problems import Problem
 BODY_BYTES_MAX: Final = 65_536
 # A phone on a bad line sends 64 KB in a few seconds; whoever takes longer holds a connection.
 BODY_S_MAX: Final = 10.0
+
+# Whom a connection is to, as asyncio says it: by name, or by address, port and more.
+Peer = str | tuple[str, int] | tuple[str, int, int, int] | None
+
+_NO_QUERY: Final[MultiMapping[str]] = MultiDictProxy(MultiDict[str]())
 
 
 class Incoming(Protocol):
@@ -106,6 +111,42 @@ class ArrivedRequest:
         except TimeoutError as error:
             detail = f"The body must arrive within {BODY_S_MAX:.0f} seconds."
             raise Problem("request_timeout", detail) from error
+
+
+class ParsedRequest:
+    """A GET that came whole over a socket, and has neither query nor body.
+
+    `peer` is whom its connection is to.
+    """
+
+    __slots__ = ("_peer", "headers", "path_ids")
+
+    def __init__(
+        self, *, path_ids: Mapping[str, str], headers: MultiMapping[str], peer: Peer
+    ) -> None:
+        self.path_ids = path_ids
+        self.headers = headers
+        self._peer = peer
+
+    @property
+    def method(self) -> str:
+        """`GET`."""
+        return "GET"
+
+    @property
+    def query(self) -> MultiMapping[str]:
+        """Nothing."""
+        return _NO_QUERY
+
+    @property
+    def remote(self) -> str:
+        """The peer's address, as aiohttp's requests give it."""
+        peer = self._peer
+        return (peer[0] if isinstance(peer, tuple) else peer) or ""
+
+    async def body(self) -> bytes:
+        """Nothing."""
+        return b""
 
 
 class HandedRequest:

@@ -40,7 +40,15 @@ async def read(call: Call) -> Answer:
         view = await call.front.payment_at(call.caller, payment_id, at_us)
     if isinstance(view, Refusal):
         raise Problem.of(view)
-    return QuickReply(call.context.shown.of(view.id, view))
+    return _showing(call, view)
+
+
+def read_at_once(call: Call) -> QuickReply | None:
+    """Show the same where nothing need be waited for; None: `read` must be asked."""
+    if call.request.query:
+        return None
+    view = call.front.payment_now(call.caller, call.path_id("paymentID", "payment_not_found"))
+    return None if view is None else _showing(call, view)
 
 
 def shown(view: PaymentView) -> bytes:
@@ -90,3 +98,7 @@ def replay_headers(location: str, *, replayed: bool) -> dict[str, str]:
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return headers
+
+
+def _showing(call: Call, view: PaymentView) -> QuickReply:
+    return QuickReply(call.context.shown.of(view.id, view))

@@ -60,7 +60,7 @@ class QuickReply:
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Choose how it goes out; nothing is sent yet where it is quick."""
-        if request.version == HttpVersion11 and request.method != "HEAD" and self._is_usual():
+        if request.version == HttpVersion11 and request.method != "HEAD" and self.is_usual():
             self.keep_alive = request.keep_alive and not self._closes
             self._writer = request.writer
             return
@@ -73,7 +73,20 @@ class QuickReply:
         if self._ordinary is not None:
             return self._ordinary.write_eof()
         assert self._writer is not None, "prepared first"
-        return self._writer.write_eof(self._head().encode("ascii") + self.body)
+        return self._writer.write_eof(self._bytes())
+
+    def is_usual(self) -> bool:
+        """Whether it can go out in one write: by its status and its headers."""
+        # Whatever could end a line early is left to aiohttp, which refuses it.
+        if self.status not in _BEGINS:
+            return False
+        said = "".join(self._headers.values())
+        return said.isascii() and said.isprintable()
+
+    def whole(self) -> bytes:
+        """A usual answer with its head, to HTTP/1.1 on a connection that has a next request."""
+        self.keep_alive = True
+        return self._bytes()
 
     def ordinary(self) -> web.Response:
         """The same answer as aiohttp makes them."""
@@ -85,12 +98,8 @@ class QuickReply:
             response.force_close()
         return response
 
-    def _is_usual(self) -> bool:
-        # Whatever could end a line early is left to aiohttp, which refuses it.
-        if self.status not in _BEGINS:
-            return False
-        said = "".join(self._headers.values())
-        return said.isascii() and said.isprintable()
+    def _bytes(self) -> bytes:
+        return self._head().encode("ascii") + self.body
 
     def _head(self) -> str:
         more = "".join([f"{name}: {text}\r\n" for name, text in self._headers.items()])

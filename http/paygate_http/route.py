@@ -74,6 +74,8 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
+# The same where nothing need be waited for; None: the other must be asked.
+HandlerAtOnce = Callable[[Call], QuickReply | None]
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
@@ -91,7 +93,8 @@ class Route(Struct, frozen=True, kw_only=True):
     `admission`: it is refused early while the gateway is full. `always`: it is served even while
     the gateway is not ready. `plain_reply`: whose success may be plain text instead. `leads_on`:
     what a 303 means, where it answers one; empty: it never does. `problems`: the codes beyond those
-    that its other fields imply.
+    that its other fields imply. `at_once`: what answers a GET that has neither query nor body where
+    nothing need be waited for; it changes nothing, since `handler` is asked where it says None.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -113,6 +116,7 @@ class Route(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     admission: bool = False
     always: bool = False
+    at_once: HandlerAtOnce | None = None
 
 
 def json_response(

@@ -92,6 +92,7 @@ _PAYMENTS: Final = (
         method="GET",
         path="/api/payments/{paymentID}",
         handler=payments.read,
+        at_once=payments.read_at_once,
         name="readPayment",
         summary="Read a payment",
         access="either",

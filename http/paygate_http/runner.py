@@ -23,8 +23,11 @@ from typing import Any, Final, cast
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from multidict import MultiMapping
 
 from paygate_http.app import CONTEXT, SHORTCUTS
+from paygate_http.at_once import AnswerAtOnce, AtOnceProtocol, missing_names
+from paygate_http.incoming import Peer
 from paygate_http.problems import Problem, render
 from paygate_http.quick_reply import stamp
 
@@ -92,6 +95,9 @@ class EdgeRunner(web.AppRunner):
                     await server.empty.wait()
 
     async def _make_server(self) -> web.Server:
+        missing = missing_names()
+        if missing:
+            _log.warning("nothing_at_once", missing=missing)
         inner = await super()._make_server()
         by_router, shortcuts = inner.request_handler, self.app[SHORTCUTS]
 
@@ -103,6 +109,7 @@ class EdgeRunner(web.AppRunner):
             handle,
             limit=self._limit or connections_max(),
             request_ids=self.app[CONTEXT].request_ids,
+            at_once=None if missing else shortcuts.at_once,
             request_factory=inner.request_factory,
             **self._options,
         )
@@ -117,28 +124,38 @@ class _EdgeServer(web.Server):
         *,
         limit: int,
         request_ids: Callable[[], str],
+        at_once: AnswerAtOnce | None,
         request_factory: Any,
         **options: Any,
     ) -> None:
         super().__init__(handler, request_factory=request_factory, **options)
         self._options = options
         self.request_ids = request_ids
+        self.answers_at_once = at_once is not None
+        self._at_once = at_once
         self.limit = limit
         self.count = 0
         self.parting = False
         self.empty = asyncio.Event()  # set when the last connection is gone, while parting
 
+    def at_once(self, path: str, headers: MultiMapping[str], peer: Peer) -> bytes | None:
+        """Answer at once; not while parting: then each answer says that it is the last one."""
+        answer = None if self.parting else self._at_once
+        return None if answer is None else answer(path, headers, peer)
+
     def __call__(self) -> "EdgeProtocol":
         return EdgeProtocol(self, loop=asyncio.get_running_loop(), **self._options)
 
 
-class EdgeProtocol(web.RequestHandler):
+class EdgeProtocol(AtOnceProtocol):
     """One connection."""
 
     __slots__ = ("_server",)
 
     def __init__(self, server: _EdgeServer, **options: Any) -> None:
-        super().__init__(server, **options)
+        super().__init__(
+            server, answer=server.at_once if server.answers_at_once else None, **options
+        )
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

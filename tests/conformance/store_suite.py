@@ -221,6 +221,16 @@ class StoreSuite:
         assert found == booking(1, status="paid", body=b"2")
         assert await store.read_document("booking", "bkg_0002") is None
 
+    async def test_what_is_said_at_once_is_what_a_read_says(self, store: Store) -> None:
+        for status in ("open", "paid"):
+            await put(store, Unit(documents=(booking(1, status=status),)))
+
+            said = store.peek_document("booking", "bkg_0001")
+
+            assert said in (None, await store.read_document("booking", "bkg_0001"))
+        assert store.peek_document("booking", "bkg_0002") is None
+        assert store.peek_document("guest", "bkg_0001") is None
+
     async def test_a_list_is_newest_first_and_pages_by_id(self, store: Store) -> None:
         await put(store, Unit(documents=tuple(booking(number) for number in range(1, 8))))
 

@@ -60,6 +60,10 @@ async def test_a_document_and_a_claim_are_read_without_a_turn_of_the_loop(
     assert at_once(store.read_claim("m")) is None
 
 
+async def test_a_document_is_said_without_being_asked_for(store: SqliteStore) -> None:
+    assert store.peek_document("booking", "bkg_0001") == booking(1)
+
+
 async def test_what_is_committed_is_there_for_the_next_read(store: SqliteStore) -> None:
     for number in range(50):
         status = f"status_{number}"
@@ -106,6 +110,7 @@ async def test_what_is_in_the_way_is_waited_for_on_the_thread(
 ) -> None:
     here, store._here = store._here, locked  # pyright: ignore[reportPrivateUsage] - a real lock
 
+    assert store.peek_document("booking", "bkg_0001") is None
     assert await store.read_document("booking", "bkg_0001") == booking(1)
 
     store._here = here  # pyright: ignore[reportPrivateUsage]
@@ -133,6 +138,7 @@ async def test_a_damaged_row_says_so(store: SqliteStore, damage: str) -> None:
 
     assert found is not None
     assert not found.sound
+    assert store.peek_document("booking", "bkg_0001") == found
 
 
 async def test_who_meets_a_damaged_page_ends_the_process(tmp_path: Path) -> None:
@@ -154,6 +160,8 @@ async def test_who_meets_a_damaged_page_ends_the_process(tmp_path: Path) -> None
 
     for _ in range(2):
         with pytest.raises(StoreFailed):
+            store.peek_document("booking", "bkg_0001")
+        with pytest.raises(StoreFailed):
             await store.read_document("booking", "bkg_0001")
     await store.close()
 
@@ -165,5 +173,7 @@ async def test_a_store_that_failed_or_was_closed_is_not_read(store: SqliteStore)
 
     with pytest.raises(StoreFailed, match="not open"):
         await store.read_document("booking", "bkg_0001")
+    with pytest.raises(StoreFailed, match="not open"):
+        store.peek_document("booking", "bkg_0001")
     with pytest.raises(StoreFailed, match="not open"):
         await store.read_claim("n")

@@ -76,6 +76,7 @@ class FakeFront:
         self.stored_keys: dict[str, ApiKey] = {}
         self.open_calls: tuple[OpenCall, ...] = ()
         self.look_ups = 0
+        self.tells_at_once = True
         self.refusal: Refusal | None = None
         self.admission: Refusal | None = None
         self.unready: str | None = None
@@ -202,6 +203,12 @@ class FakeFront:
         if found is None:
             return NO_TRANSACTION
         return refusal or TransactionReply(transaction=found)
+
+    def payment_now(self, caller: Caller, payment_id: str) -> PaymentView | None:
+        if not self.tells_at_once:
+            return None
+        found = self.payments_by_id.get(payment_id)
+        return found if found is not None and self._may_see(caller, found.merchant) else None
 
     async def payment(self, caller: Caller, payment_id: str) -> PaymentView | Refusal:
         found = self.payments_by_id.get(payment_id)

@@ -101,7 +101,7 @@ async def test_a_read_is_answered_to_the_byte_as_aiohttp_would(
     request = get(f"/api/payments/{payment.id}".encode(), more=more)
 
     quick_head, quick_body = await asked(gateway, request)
-    monkeypatch.setattr(QuickReply, "_is_usual", unusual)
+    monkeypatch.setattr(QuickReply, "is_usual", unusual)
     head, body = await asked(gateway, request)
 
     assert undated(quick_head).replace(b"req_1", b"req_2") == undated(head)
@@ -118,7 +118,7 @@ async def test_a_payment_is_answered_to_the_byte_as_aiohttp_would(
     request = pay(wallet, more=b"Prefer: wait=1\r\nX-Request-ID: mine\r\n")
 
     quick_head, _ = await asked(gateway, request)
-    monkeypatch.setattr(QuickReply, "_is_usual", unusual)
+    monkeypatch.setattr(QuickReply, "is_usual", unusual)
     head, _ = await asked(gateway, request)
 
     location = re.compile(rb"Location: /api/payments/\w+")
@@ -221,6 +221,7 @@ async def test_the_date_is_that_of_every_other_answer(gateway: Any) -> None:
 async def test_a_client_that_went_away_is_no_failure(
     gateway: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    gateway.front.tells_at_once = False
     payment = gateway.front.keep("merchant_a")
     reading, gone = asyncio.Event(), asyncio.Event()
     read = gateway.front.payment
@@ -249,6 +250,7 @@ async def test_a_peer_that_takes_nothing_is_read_for_no_further_than_its_buffers
     gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or one connection could have the whole memory filled with answers for it."""
+    gateway.front.tells_at_once = False
     payment = gateway.front.keep("merchant_a", description="x" * 60_000)
     wanted, reads = 400, 0
     read = gateway.front.payment

@@ -229,6 +229,10 @@ class DatabaseHandle:
         """The document as committed."""
         return await self._trips.ask(lambda: self._inner.read_document(kind, id))
 
+    def peek_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
+        """None: the database must be asked."""
+        return None
+
     async def query(self, query: Query) -> list[Document]:
         """The page that the query asks for."""
         return await self._trips.ask(lambda: self._inner.query(query))

@@ -284,6 +284,13 @@ class Store(Protocol):
         """The document as committed, or None."""
         ...
 
+    def peek_document(self, kind: str, id: str) -> Document | None:  # noqa: A002
+        """The same where it can be said at once; None says nothing: ask `read_document`.
+
+        It is given as `read_document` gives it, with `sound` False where it is damaged.
+        """
+        ...
+
     async def query(self, query: Query) -> list[Document]:
         """The page that the query asks for."""
         ...

@@ -79,6 +79,10 @@ class MemoryStore:
 
     async def read_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
         """The document as committed, or None."""
+        return self.peek_document(kind, id)
+
+    def peek_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
+        """The same: all that there is can be said at once."""
         self._check_open()
         return self.tables.documents.get(kind, {}).get(id)
 

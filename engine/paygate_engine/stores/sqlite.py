@@ -188,6 +188,13 @@ class SqliteStore:
         """The document as committed, or None."""
         return await self._read_one(partial(sqlite_read.document, kind=kind, of_id=id))
 
+    def peek_document(self, kind: str, id: str) -> Document | None:  # noqa: A002 - as in Store
+        """The same, unless it could only be waited for."""
+        try:
+            return self._read_now(partial(sqlite_read.document, kind=kind, of_id=id))
+        except InTheWay:
+            return None
+
     async def query(self, query: Query) -> list[Document]:
         """The page that the query asks for."""
         demanded = self._kinds.positions(query)
@@ -300,11 +307,18 @@ class SqliteStore:
 
     async def _read_one(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Read a row by its primary key: at once, or behind what holds a lock."""
+        try:
+            return self._read_now(work)
+        except InTheWay:
+            return await self._read(work)
+
+    def _read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read a row by its primary key on the loop's thread. Raises `InTheWay`."""
         here = self._usable(self._here)
         try:
             return here.run(partial(sqlite_read.lenient, work))
         except InTheWay:
-            return await self._read(work)
+            raise
         except BaseException as error:
             raise self._fail(error) from error
 
