@@ -6,13 +6,16 @@ lean on names that aiohttp keeps to itself, and a release that changes one goes 
 
 import asyncio
 import base64
+import random
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import web
+from gateway_words import seed_of
 from structlog.testing import capture_logs
 
 from paygate_actors.config import Config, Server
@@ -25,6 +28,8 @@ from paygate_http.incoming import ParsedRequest, Peer
 from paygate_http.runner import EdgeProtocol
 
 SOON_S = 5.0
+# Streams of requests that are cut anywhere.
+STREAMS = 40
 KEY = b"Authorization: Bearer sk_sandbox_merchant_a\r\n"
 READ = b"GET /api/payments/pay_1 HTTP/1.1\r\nHost: x\r\n" + KEY + b"\r\n"
 ABSENT = READ.replace(b"pay_1", b"pay_none")
@@ -220,6 +225,22 @@ async def test_nobody_can_tell_how_a_read_was_answered(
     assert len(told) == exchange.at_once
     if name in USUAL:
         assert all(answer.startswith(b"HTTP/1.1 200 OK\r\n") for answer in answers)
+
+
+@pytest.mark.parametrize("number", range(STREAMS))
+async def test_nobody_can_tell_however_requests_are_cut_into_packets(
+    start: Start, ordinary: Start, packets: list[bytes], number: int
+) -> None:
+    rng = random.Random(f"{seed_of('cut streams').random()} {number}")
+    requests = [READ, READ, READ, ABSENT, PAY, more(b"Content-Length: 2") + b"{}"]
+    stream = b"".join(rng.choices(requests, k=rng.randrange(2, 9)))
+    cuts = sorted(rng.sample(range(1, len(stream)), rng.randrange(1, 7)))
+    pieces = [stream[a:b] for a, b in pairwise((0, *cuts, len(stream)))]
+
+    # Nobody waits for an answer: what comes early goes behind what is being answered.
+    await compare(
+        (await start(), await ordinary()), Exchange(tuple((p, 0) for p in pieces), 0), packets
+    )
 
 
 async def test_a_head_is_answered_without_its_body(
