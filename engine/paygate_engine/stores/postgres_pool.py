@@ -70,6 +70,7 @@ class Pool:
             try:
                 async with self._link() as link:
                     rows = await link.fetch(statement, *arguments, deadline_s=self._read_s)
+                    warned = link.warned
                 self._links.away = False
             except Answered as error:
                 _check_passing(error)
@@ -80,7 +81,10 @@ class Pool:
                 self._forget_idle()
                 reason = error
             else:
-                return rows
+                if warned is None or not warned.certain:
+                    return rows
+                # An epoch that a failover forgets would be given twice; all else may be done twice.
+                reason = Lost(warned.text)
         raise Overloaded(f"the database cannot be reached: {reason}") from reason
 
     def close(self) -> None:
