@@ -7,7 +7,7 @@ cancelled, of transaction ids that run out, and of a trigger of a stranger's.
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from store_suite import KINDS, put
 from paygate_engine.errors import StoreFailed
 from paygate_engine.stores.base import Unit
 from paygate_engine.stores.postgres import PostgresStore
+from paygate_engine.stores.postgres_fill import filling
 
 pytestmark = pytest.mark.slow
 
@@ -169,6 +170,39 @@ async def test_a_pooler_passes_on_that_a_commit_is_not_replicated(
             await stays_open(replicated, committing)
             standby.thaw()
             await committing
+
+
+async def test_an_end_that_the_standby_does_not_have_is_none(
+    replicated: str, standby: PostgresServer
+) -> None:
+    async with AsyncExitStack() as stack:
+        target = await stack.enter_async_context(filling(replicated, KINDS))
+        await target.put("feeds", ("feed", "n"), [("f", 3)])
+        standby.freeze()
+        ending = asyncio.create_task(stack.aclose())
+        await stays_open(replicated, ending, cancels=1)
+        await until(lambda: value(replicated, WAITING))
+        standby.thaw()
+
+        await ending
+
+    assert await value(replicated, "SELECT count(*) FROM paygate.feeds") == 1
+
+
+async def test_an_end_that_nobody_can_say_is_on_the_standby_is_not_known(
+    replicated: str, standby: PostgresServer
+) -> None:
+    async with AsyncExitStack() as stack:
+        target = await stack.enter_async_context(filling(replicated, KINDS))
+        await target.put("feeds", ("feed", "n"), [("f", 3)])
+        standby.freeze()
+        ending = asyncio.create_task(stack.aclose())
+        await stays_open(replicated, ending, cancels=1)
+        await until(lambda: value(replicated, WAITING))
+        await execute(replicated, CANCEL)
+
+        with pytest.raises(StoreFailed, match="not known"):
+            await ending
 
 
 # Warnings
