@@ -42,6 +42,14 @@ CREATE FUNCTION public.warn() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE WARNING 'a stranger says %', NEW.epoch; RETURN NEW; END $$;
 CREATE TRIGGER warns BEFORE UPDATE ON paygate.nodes FOR EACH ROW EXECUTE FUNCTION public.warn();
 """
+# At the very end of the transaction, as late as anybody can look.
+NOTE_SETTING = """
+CREATE TABLE public.noted (setting text);
+CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO noted VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER notes AFTER UPDATE OF turn ON paygate.nodes
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.note();
+"""
 SAID = "WARNING 01000: a stranger says"
 # Long enough that no wait is given up by the store itself.
 PATIENCE_S = 60.0
@@ -96,7 +104,6 @@ async def stays_open(dsn: str, work: asyncio.Task[None], *, cancels: int = 2) ->
     "setting",
     [
         "synchronous_commit = local",
-        "synchronous_commit = remote_write",
         "synchronous_commit = off",
         "client_min_messages = error",
     ],
@@ -115,6 +122,21 @@ async def test_what_is_set_while_a_node_serves_acknowledges_nothing_that_is_not_
         await committing
 
         assert len(await store.read_stream("a")) == 2
+
+
+@pytest.mark.parametrize(
+    ("later", "holds"), [("remote_write", "on"), ("on", "on"), ("remote_apply", "remote_apply")]
+)
+async def test_a_group_is_committed_under_a_setting_of_its_own(
+    later: str, holds: str, database: str
+) -> None:
+    async with serving(database) as store:
+        await execute(database, NOTE_SETTING)
+        await set_later(database, f"synchronous_commit = {later}")
+
+        await commit(store)
+
+    assert await value(database, "SELECT array_agg(setting) FROM public.noted") == [holds]
 
 
 async def test_who_waits_for_more_than_the_standbys_disk_goes_on_doing_so(
