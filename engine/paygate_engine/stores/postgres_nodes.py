@@ -80,7 +80,7 @@ class Nodes:
 
     async def join(self, name: str) -> Seat:
         """Take a seat under a new epoch. Raises `Overloaded` and `StoreFailed`."""
-        ((seat, epoch, at_us, *_),) = await self._pool.run(_JOIN, name, self._lease_us)
+        ((seat, epoch, at_us, *_),) = await self._pool.run(_JOIN, name, self._lease_us, kept=True)
         return Seat(seat=seat, epoch=epoch, chain=str(seat), now_us=at_us)
 
     async def leave(self, seat: Seat) -> None:
@@ -89,7 +89,7 @@ class Nodes:
 
     async def beat(self, seat: Seat) -> Beat:
         """Prolong the lease. Raises `Fenced` and `Overloaded`."""
-        rows = await self._pool.run(_BEAT, seat.seat, seat.epoch, self._lease_us)
+        rows = await self._pool.run(_BEAT, seat.seat, seat.epoch, self._lease_us, kept=True)
         if not rows:
             raise Fenced(f"epoch {seat.epoch} is over: another node has taken its work")
         now_us, live, newest, bulletin = rows[0]
