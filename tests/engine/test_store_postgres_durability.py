@@ -17,7 +17,6 @@ from postgres_cluster import clustered
 from postgres_rig import (
     Installation,
     PostgresServer,
-    connected,
     execute,
     one_server,
     run_as,
@@ -274,15 +273,15 @@ async def test_a_server_that_tells_its_clients_all_that_it_logs_is_put_up_with(
 async def ageing(postgres_programs: Installation) -> AsyncIterator[PostgresServer]:
     """A server whose transaction ids run out, which it says at each commit and goes on."""
     with one_server(postgres_programs, "ageing", "autovacuum = off") as server:
-        await execute(server.dsn(), "CREATE TABLE old (a int)")
+        server.create_database("old")
+        oid = await value(server.dsn(), "SELECT oid FROM pg_database WHERE datname = 'old'")
         postgres_programs.run("pg_ctl", "-D", str(server.data), "-m", "fast", "-w", "stop")
         server.stop()
         age(postgres_programs, server.data)
+        # It tries to make room from the start; in this database it cannot.
+        (server.data / "base" / str(oid) / "PG_VERSION").unlink()
         server.start()
-        async with connected(server.dsn()) as holder, holder.transaction():
-            # It begins to make room at once, and cannot end before this table is free.
-            await holder.execute("LOCK TABLE old")
-            yield server
+        yield server
 
 
 def age(programs: Installation, data: Path) -> None:

@@ -28,7 +28,7 @@ _HIDES_WARNINGS = ("error", "fatal", "panic")
 
 # Where PostgreSQL gives the warning that a commit did not wait for its standbys. Either is enough.
 _FILE, _FUNCTION = "syncrep.c", "SyncRepWaitForLSN"
-_LOGGED = ("WARNING", None)  # a severity that is not said could be any
+_WARNS = ("WARNING", None)  # a severity that is not said could be any
 # A warning that comes with each commit is not logged with each.
 LOG_EVERY_S = 60.0
 # Places in PostgreSQL's source that are told apart; a server that has so many warnings has one log.
@@ -71,7 +71,7 @@ def warned_by(notice: Any) -> Warned | None:
     file, function = notice.server_source_filename, notice.server_source_function
     certain = file == _FILE or function == _FUNCTION
     untold = file is None and function is None
-    if notice.severity_en not in _LOGGED or not (certain or untold):
+    if notice.severity_en not in _WARNS or not (certain or untold):
         return None
     return Warned(text=said(notice), certain=certain)
 
@@ -89,7 +89,7 @@ class NoticeLog:
 
     def add(self, notice: Any, now_s: float) -> None:
         """Log it, unless another one from there was logged a short while ago."""
-        if notice.severity_en not in _LOGGED:
+        if notice.severity_en not in _WARNS:
             return
         place = f"{notice.server_source_filename}:{notice.server_source_line}"
         if now_s < self._silent_until_s.get(place, now_s):

@@ -148,6 +148,7 @@ class Pool:
 
 
 def _newest(idle: list[Link]) -> Link | None:
+    """The one that was used last of those that are still connected."""
     while idle:
         link = idle.pop()
         if link.usable:
