@@ -5,7 +5,17 @@ import random
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from postgres_rig import Installation, PostgresServer, empty, execute, installed, one_server
+from postgres_rig import (
+    Installation,
+    PostgresServer,
+    empty,
+    execute,
+    installed,
+    one_server,
+    server_pair,
+    until,
+    value,
+)
 
 from paygate_engine.clock import ManualClock
 from paygate_engine.system import ActorSystem
@@ -58,3 +68,24 @@ async def database(postgres_server: PostgresServer) -> AsyncIterator[str]:
     await execute(server, f"CREATE DATABASE {name}")
     yield postgres_server.dsn(name)
     await execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres_pair(
+    postgres_programs: Installation,
+) -> Iterator[tuple[PostgresServer, PostgresServer]]:
+    """A primary and its synchronous standby, for all tests that leave them as they are."""
+    with server_pair(postgres_programs, "pair") as servers:
+        yield servers
+
+
+@pytest.fixture
+async def standby(
+    postgres_pair: tuple[PostgresServer, PostgresServer],
+) -> AsyncIterator[PostgresServer]:
+    """The standby, which commits wait for, and which runs again whatever a test did to it."""
+    primary, standby = postgres_pair
+    synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+    await until(lambda: value(primary.dsn(), synchronous))
+    yield standby
+    standby.thaw()

@@ -5,7 +5,7 @@ import random
 
 import pytest
 from postgres_cluster import PostgresCluster, clustered
-from postgres_rig import connected
+from postgres_rig import connected, until, value
 from shared_store_suite import WATCHED, joined, written
 from store_suite import KINDS, booking, event, item, put
 
@@ -109,3 +109,26 @@ async def test_more_readers_than_connections_are_refused_and_none_is_lost(emptie
     found = await asyncio.gather(*(store.read_stream("a") for _ in range(12)))
     assert found == [[event("a", 1)]] * 12
     await store.close()
+
+
+@pytest.mark.slow
+async def test_readers_that_all_wait_for_a_lock_let_no_lease_run_out(emptied: str) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    readers = 2
+    async with clustered(emptied, readers=readers) as cluster:
+        store = await joined(cluster)
+        async with connected(emptied) as other, other.transaction():
+            await other.execute("LOCK TABLE paygate.events")
+            reads = [asyncio.create_task(store.read_stream("a")) for _ in range(20)]
+            await until(lambda: holds(waiting, emptied, readers))
+
+            beats = [(await store.beat()).now_us for _ in range(3)]
+
+            assert not any(read.done() for read in reads)
+        await asyncio.gather(*reads, return_exceptions=True)
+
+    assert beats == sorted(set(beats))
+
+
+async def holds(statement: str, dsn: str, count: int) -> bool:
+    return await value(dsn, statement) == count

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -36,32 +36,14 @@ GOES_ON_S = 30.0
 WAITS_FOR_STANDBY = "SELECT array_agg(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
-@pytest.fixture(scope="module")
-def servers(
-    postgres_programs: Installation,
-) -> Iterator[tuple[PostgresServer, PostgresServer]]:
-    with server_pair(postgres_programs, "pair") as servers:
-        yield servers
-
-
-@pytest.fixture
-async def standby(servers: tuple[PostgresServer, PostgresServer]) -> AsyncIterator[PostgresServer]:
-    """The standby, which commits wait for, and which runs again whatever a test did to it."""
-    primary, standby = servers
-    synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
-    await until(lambda: value(primary.dsn(), synchronous))
-    yield standby
-    standby.thaw()
-
-
 @pytest.fixture
 async def cluster(
-    servers: tuple[PostgresServer, PostgresServer], standby: PostgresServer
+    postgres_pair: tuple[PostgresServer, PostgresServer], standby: PostgresServer
 ) -> AsyncIterator[PostgresCluster]:
-    primary, _ = servers
+    primary, _ = postgres_pair
     name = f"test_{primary.next_number()}"
     await execute(primary.dsn(), f"CREATE DATABASE {name}")
-    async with clustered(both(servers, name), commit_s=1.0) as cluster:
+    async with clustered(both(postgres_pair, name), commit_s=1.0) as cluster:
         yield cluster
 
 
@@ -71,7 +53,7 @@ def both(servers: tuple[PostgresServer, PostgresServer], name: str) -> str:
 
 
 async def test_a_standby_alone_is_refused(
-    servers: tuple[PostgresServer, PostgresServer], standby: PostgresServer
+    postgres_pair: tuple[PostgresServer, PostgresServer], standby: PostgresServer
 ) -> None:
     store = PostgresStore(standby.dsn(), KINDS)
 
@@ -82,9 +64,9 @@ async def test_a_standby_alone_is_refused(
 async def test_a_commit_waits_for_a_standby_that_stands_still_and_asks_meanwhile(
     cluster: PostgresCluster,
     standby: PostgresServer,
-    servers: tuple[PostgresServer, PostgresServer],
+    postgres_pair: tuple[PostgresServer, PostgresServer],
 ) -> None:
-    primary, _ = servers
+    primary, _ = postgres_pair
     store = await joined(cluster)
     standby.freeze()
 
@@ -105,9 +87,9 @@ async def test_a_commit_waits_for_a_standby_that_stands_still_and_asks_meanwhile
 async def test_a_wait_for_the_standby_that_somebody_cancels_is_no_acknowledgement(
     cluster: PostgresCluster,
     standby: PostgresServer,
-    servers: tuple[PostgresServer, PostgresServer],
+    postgres_pair: tuple[PostgresServer, PostgresServer],
 ) -> None:
-    primary, _ = servers
+    primary, _ = postgres_pair
     patient = PostgresStore(cluster.dsn, KINDS, commit_s=60.0)
     await patient.open()
     await patient.join("patient")

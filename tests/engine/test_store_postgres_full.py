@@ -26,6 +26,10 @@ END_COMMITTER = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
     " WHERE query LIKE '%commit_group%' AND pid <> pg_backend_pid()"
 )
+END_BEATS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE query LIKE '%beat_us = now.us%' AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,20 @@ async def test_groups_are_committed_while_nobody_can_be_listened_to(
 
     assert not away
     assert len(await store.read_stream("a")) == 2
+
+
+async def test_a_beat_whose_connection_is_lost_takes_another_one(
+    narrow: PostgresServer, store: PostgresStore
+) -> None:
+    await store.read_stream("a")
+    await store.beat()
+    async with filled(narrow) as held:
+        assert await held[0].fetchval(END_BEATS) == 1
+        async with filled(narrow):
+            before = (await store.beat()).now_us
+
+            assert (await store.beat()).now_us > before
+    assert not store.away
 
 
 async def test_a_group_that_gets_no_connection_for_long_lets_nobody_wait_behind_it(

@@ -148,12 +148,38 @@ async def test_a_database_of_another_encoding_is_refused(postgres_server: Postgr
 
 
 @pytest.mark.slow
-async def test_a_server_that_forgets_commits_is_refused(database: str) -> None:
+@pytest.mark.parametrize("waits_for", ["off", "local", "remote_write"])
+async def test_a_server_that_forgets_commits_is_refused(database: str, waits_for: str) -> None:
     name = database.rpartition("/")[2]
-    await execute(database, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    await execute(database, f"ALTER DATABASE {name} SET synchronous_commit = {waits_for}")
 
-    assert "synchronous_commit=off" in await refusal(database)
+    said = await refusal(database)
+    assert f"synchronous_commit={waits_for}" in said
+    assert "set synchronous_commit to on, or to remote_apply" in said
     assert await opens(database, durable=False)
+
+
+@pytest.mark.slow
+async def test_a_server_that_may_not_warn_is_refused(database: str) -> None:
+    name = database.rpartition("/")[2]
+    await execute(database, f"ALTER DATABASE {name} SET client_min_messages = error")
+
+    said = await refusal(database)
+    assert "client_min_messages is error" in said
+    assert "set it to warning, or to notice" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "setting", ["synchronous_commit = remote_apply", "client_min_messages = debug5"]
+)
+async def test_a_server_that_waits_for_more_or_says_more_is_taken(
+    database: str, setting: str
+) -> None:
+    name = database.rpartition("/")[2]
+    await execute(database, f"ALTER DATABASE {name} SET {setting}")
+
+    assert await opens(database)
 
 
 @pytest.mark.slow

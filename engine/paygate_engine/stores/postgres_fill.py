@@ -11,6 +11,7 @@ from typing import Final
 from paygate_engine.errors import StoreFailed, StoreRefused
 from paygate_engine.stores.base import Kind
 from paygate_engine.stores.copy_rows import TABLES, Row
+from paygate_engine.stores.postgres_durability import DURABLY
 from paygate_engine.stores.postgres_link import Answered, Link, Links, Lost, Unreachable
 from paygate_engine.stores.postgres_schema import bring_up, check_server, keep_nodes_out
 
@@ -25,10 +26,18 @@ WALK_S: Final = 1_800.0
 _ASK_S: Final = 10.0
 
 # A role's own bounds are for nodes; this is one long piece of work, with bounds of its own.
-_BOUNDS: Final = """
+_BEGIN: Final = f"""
+BEGIN;
 SET LOCAL statement_timeout = 0;
 SET LOCAL idle_in_transaction_session_timeout = 0;
+SELECT {DURABLY};
 """
+# What is committed behind a commit is on the standbys no sooner than that one.
+_COMMIT_BEHIND: Final = f"""
+SELECT {DURABLY};
+UPDATE paygate.bulletin SET n = n;
+COMMIT;
+"""  # noqa: S608 - of ours
 
 
 class Filling:
@@ -61,14 +70,14 @@ async def filling(dsn: str, kinds: Sequence[Kind]) -> AsyncGenerator[Filling]:
     """A database in which there is nothing yet; what is put in is there once the block has ended.
 
     The schema is made or brought up. Raises `StoreRefused`: nothing was written; `StoreFailed`: the
-    connection was lost at the very end, and nobody could be asked how it ended.
+    very end has no answer that is on the standbys too, and nobody could be asked for one.
     """
     links = Links(dsn)
     try:
         link = await links.connect()
         try:
             await check_server(link, durable=True)
-            await link.run_script(f"BEGIN; {_BOUNDS}", deadline_s=_ASK_S)
+            await link.run_script(_BEGIN, deadline_s=_ASK_S)
             await bring_up(link, kinds)
             await keep_nodes_out(link)
             await _must_be_empty(link)
@@ -101,9 +110,16 @@ async def _first_with_rows(link: Link) -> str | None:
 async def _commit(link: Link, links: Links, kinds: Sequence[Kind]) -> None:
     try:
         await link.run_script("COMMIT", deadline_s=PAGE_S)
+        _check_waited(link)
     except Lost as error:
         if not await _was_committed(links, kinds, error):
             raise
+
+
+def _check_waited(link: Link) -> None:
+    """Raise `Lost` where the server may not have waited for its standbys."""
+    if link.warned is not None:
+        raise Lost(link.warned.text)
 
 
 async def _was_committed(links: Links, kinds: Sequence[Kind], lost: Lost) -> bool:
@@ -113,11 +129,16 @@ async def _was_committed(links: Links, kinds: Sequence[Kind], lost: Lost) -> boo
         try:
             await link.run_script("BEGIN", deadline_s=_ASK_S)
             await bring_up(link, kinds)
-            return await _first_with_rows(link) is not None
+            if await _first_with_rows(link) is None:
+                return False
+            await link.run_script(_COMMIT_BEHIND, deadline_s=PAGE_S)
+            _check_waited(link)
+            return True
         finally:
             link.end()
     except (Unreachable, Lost, Answered, StoreRefused) as error:
         raise StoreFailed(
-            f"the connection was lost at the last step ({lost}), and it is not known whether"
-            " everything is in the database or nothing: run the command again, which says so"
+            f"the last step has no answer ({lost}; {error}), and it is not known whether everything"
+            " is in the database and on its standbys, or nothing: run the command again, once they"
+            " are well, and it says so"
         ) from error

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from paygate_engine.errors import StoreRefused
+from paygate_engine.stores.postgres_durability import NoticeLog, Warned, warned_by
 from paygate_engine.stores.postgres_text import from_server, original, to_server
 
 T = TypeVar("T")
@@ -68,15 +69,16 @@ class Answered(Exception):
 
 
 class Link:
-    """One connection. `warned` is set by whatever the server says beside its answers."""
+    """One connection. `warned`: why what the newest statement committed may be on no standby."""
 
-    __slots__ = ("__weakref__", "_connection", "_driver", "ended", "warned")
+    __slots__ = ("__weakref__", "_connection", "_driver", "_notices", "ended", "warned")
 
-    def __init__(self, driver: Any, connection: Any) -> None:
+    def __init__(self, driver: Any, connection: Any, notices: NoticeLog) -> None:
         self._driver = driver
         self._connection = connection
+        self._notices = notices
         self.ended = False
-        self.warned = False
+        self.warned: Warned | None = None
         connection.add_log_listener(self._on_notice)
 
     async def fetch(self, statement: str, *arguments: Any, deadline_s: float) -> Rows:
@@ -135,6 +137,7 @@ class Link:
 
     async def _until(self, deadline_s: float, answer: Awaitable[T]) -> T:
         """What the driver answers; at the deadline the connection is ended, and so the wait."""
+        self.warned = None
         timer = asyncio.get_running_loop().call_later(deadline_s, self.end)
         try:
             return await answer
@@ -157,8 +160,11 @@ class Link:
         self.end()
         return Lost(f"{type(error).__name__}: {error}")
 
-    def _on_notice(self, _connection: Any, _message: object) -> None:
-        self.warned = True
+    def _on_notice(self, _connection: Any, notice: Any) -> None:
+        warned = warned_by(notice)
+        if warned is not None and (self.warned is None or warned.certain):
+            self.warned = warned
+        self._notices.add(notice, asyncio.get_running_loop().time())
 
 
 class Links:
@@ -177,6 +183,7 @@ class Links:
         # A role that may only read is refused as "read-write" on the primary itself.
         self._target = "read-write" if writes else "primary"
         self._driver: Any = None
+        self._notices = NoticeLog()
         self._made: weakref.WeakSet[Link] = weakref.WeakSet()
         self._crowded = False
         self.away = False
@@ -207,7 +214,7 @@ class Links:
             else:
                 self._dsns.remove(dsn)
                 self._dsns.insert(0, dsn)
-                return self._welcome(Link(driver, connection))
+                return self._welcome(Link(driver, connection, self._notices))
         if full is not None and any(link.usable for link in self._made):
             raise self._turned_away(full) from full
         self.away = True

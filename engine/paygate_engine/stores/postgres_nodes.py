@@ -6,10 +6,13 @@ buried like a dead node's.
 """
 
 from paygate_engine.errors import Fenced
+from paygate_engine.stores.postgres_durability import DURABLY
 from paygate_engine.stores.postgres_pool import Pool
 from paygate_engine.stores.row_reading import Row
 from paygate_engine.stores.shared import Beat, NodeRow, Seat
 
+# An epoch that was given to a node and then lost in a failover would be given again.
+_JOIN = f"SELECT own_seat, own_epoch, at_us, {DURABLY} FROM paygate.join_1($1, $2)"  # noqa: S608 - of ours
 # `now` is read once, before the row is waited for: a lease is rather too short than too long.
 _BEAT = """
 WITH now AS MATERIALIZED (SELECT paygate.now_us_1() AS us)
@@ -77,8 +80,7 @@ class Nodes:
 
     async def join(self, name: str) -> Seat:
         """Take a seat under a new epoch. Raises `Overloaded` and `StoreFailed`."""
-        statement = "SELECT own_seat, own_epoch, at_us FROM paygate.join_1($1, $2)"
-        ((seat, epoch, at_us),) = await self._pool.run(statement, name, self._lease_us)
+        ((seat, epoch, at_us, *_),) = await self._pool.run(_JOIN, name, self._lease_us, kept=True)
         return Seat(seat=seat, epoch=epoch, chain=str(seat), now_us=at_us)
 
     async def leave(self, seat: Seat) -> None:
@@ -87,7 +89,7 @@ class Nodes:
 
     async def beat(self, seat: Seat) -> Beat:
         """Prolong the lease. Raises `Fenced` and `Overloaded`."""
-        rows = await self._pool.run(_BEAT, seat.seat, seat.epoch, self._lease_us)
+        rows = await self._pool.run(_BEAT, seat.seat, seat.epoch, self._lease_us, kept=True)
         if not rows:
             raise Fenced(f"epoch {seat.epoch} is over: another node has taken its work")
         now_us, live, newest, bulletin = rows[0]

@@ -21,7 +21,8 @@ from paygate_engine.stores.postgres_link import (
     Unreachable,
 )
 
-# Connections for everything but groups. Each is a process of the server's, and reads are short.
+# Connections for everything but groups and beats. Each is a process of the server's, and reads are
+# short.
 READERS = 4
 # Whoever waits longer for a connection than this is better told to come back.
 WAIT_S = 2.0
@@ -42,7 +43,10 @@ _DAMAGE = "XX"
 
 
 class Pool:
-    """A bounded number of connections that statements are run on, one each."""
+    """A bounded number of connections that statements are run on, one each.
+
+    One more is kept for what keeps the node alive: no crowd of readers may let its lease run out.
+    """
 
     def __init__(
         self, links: Links, rng: random.Random, *, size: int = READERS, read_s: float = READ_S
@@ -51,13 +55,18 @@ class Pool:
         self._rng = rng
         self._read_s = read_s
         self._places = asyncio.Semaphore(size)
+        self._kept_place = asyncio.Semaphore(1)
         self._idle: list[Link] = []
+        self._kept: list[Link] = []
         self._freed = asyncio.Event()
 
-    async def run(self, statement: str, *arguments: Any, tries_max: int = TRIES_MAX) -> Rows:
+    async def run(
+        self, statement: str, *arguments: Any, tries_max: int = TRIES_MAX, kept: bool = False
+    ) -> Rows:
         """The rows of a statement. Raises `Overloaded`: nothing came back; `StoreFailed`.
 
-        With `tries_max` 1 for what must not be executed a second time.
+        With `tries_max` 1 for what must not be executed a second time. `kept`: over the connection
+        that is kept for joining and beating.
         """
         reason: Exception | None = None
         loop = asyncio.get_running_loop()
@@ -68,8 +77,9 @@ class Pool:
             if loop.time() >= until_s:
                 break
             try:
-                async with self._link() as link:
+                async with self._link(kept=kept) as link:
                     rows = await link.fetch(statement, *arguments, deadline_s=self._read_s)
+                    warned = link.warned
                 self._links.away = False
             except Answered as error:
                 _check_passing(error)
@@ -80,7 +90,10 @@ class Pool:
                 self._forget_idle()
                 reason = error
             else:
-                return rows
+                if warned is None or not warned.certain:
+                    return rows
+                # An epoch that a failover forgets would be given twice; all else may be done twice.
+                reason = Lost(warned.text)
         raise Overloaded(f"the database cannot be reached: {reason}") from reason
 
     def close(self) -> None:
@@ -88,31 +101,35 @@ class Pool:
         self._forget_idle()
 
     @asynccontextmanager
-    async def _link(self) -> AsyncGenerator[Link]:
+    async def _link(self, *, kept: bool) -> AsyncGenerator[Link]:
         until_s = asyncio.get_running_loop().time() + WAIT_S
+        places, idle = (self._kept_place, self._kept) if kept else (self._places, self._idle)
         try:
             async with asyncio.timeout_at(until_s):
-                await self._places.acquire()
+                await places.acquire()
         except TimeoutError as error:
             raise Overloaded(_IN_USE) from error
         try:
-            link = await self._idle_or_fresh(until_s)
+            link = await self._idle_or_fresh(idle, until_s)
             try:
                 yield link
             finally:
                 if link.usable:
-                    self._idle.append(link)
+                    idle.append(link)
                     self._freed.set()
         finally:
-            self._places.release()
+            places.release()
 
-    async def _idle_or_fresh(self, until_s: float) -> Link:
+    async def _idle_or_fresh(self, idle: list[Link], until_s: float) -> Link:
         """A connection; where the server has no place for one more, as soon as there is one."""
         tried = 0
-        while (link := self._newest_idle()) is None:
+        while (link := _newest(idle)) is None:
             try:
                 return await self._links.connect()
             except Crowded as error:
+                # What is kept may have been lost: then any other is as good.
+                if (link := _newest(self._idle)) is not None:
+                    break
                 tried += 1
                 again_s = asyncio.get_running_loop().time() + PAUSE_S * tried
                 if again_s >= until_s:
@@ -123,18 +140,20 @@ class Pool:
                         await self._freed.wait()
         return link
 
-    def _newest_idle(self) -> Link | None:
-        while self._idle:
-            link = self._idle.pop()
-            if link.usable:
-                return link
-        return None
-
     def _forget_idle(self) -> None:
         """After one connection broke, its peers are of the same server: they are not tried."""
-        idle, self._idle = self._idle, []
-        for link in idle:
-            link.end()
+        for idle in (self._idle, self._kept):
+            while idle:
+                idle.pop().end()
+
+
+def _newest(idle: list[Link]) -> Link | None:
+    """The one that was used last of those that are still connected."""
+    while idle:
+        link = idle.pop()
+        if link.usable:
+            return link
+    return None
 
 
 def _check_passing(error: Answered) -> None:

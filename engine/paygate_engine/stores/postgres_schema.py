@@ -12,6 +12,7 @@ from pathlib import Path
 from paygate_engine.errors import StoreRefused
 from paygate_engine.stores.base import Kind
 from paygate_engine.stores.migrations import Applied, Migration, pending, read_migrations
+from paygate_engine.stores.postgres_durability import why_not
 from paygate_engine.stores.postgres_link import Answered, Link, Links, Lost, Unreachable
 
 MIGRATIONS = Path(__file__).parent / "schema" / "postgres"
@@ -24,7 +25,8 @@ CHECK_S = 10.0
 _SETTINGS = """
 SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
     current_setting('synchronous_commit'), current_setting('fsync'),
-    current_setting('full_page_writes'), current_setting('default_transaction_isolation'),
+    current_setting('full_page_writes'), current_setting('client_min_messages'),
+    current_setting('default_transaction_isolation'),
     (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database())
 """
 _OURS = "SELECT to_regclass('paygate.migrations') IS NOT NULL"
@@ -61,7 +63,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(7306914, 0)"
 
 async def check_server(link: Link, *, durable: bool) -> None:
     """Raise `StoreRefused` for a server that cannot keep what a store promises."""
-    ((version, recovers, commits, syncs, whole, isolation, encoding),) = await link.fetch(
+    ((version, recovers, *settings, isolation, encoding),) = await link.fetch(
         _SETTINGS, deadline_s=CHECK_S
     )
     if version < VERSION_MIN:
@@ -75,11 +77,9 @@ async def check_server(link: Link, *, durable: bool) -> None:
             f"default_transaction_isolation is {isolation}: a group that waited for another must"
             " see what that one wrote; make it 'read committed' for this role and database"
         )
-    if durable and "off" in (commits, syncs, whole):
-        raise StoreRefused(
-            f"PostgreSQL would lose commits (synchronous_commit={commits}, fsync={syncs},"
-            f" full_page_writes={whole}): turn all three on, for this role and database too"
-        )
+    reason = why_not(*settings) if durable else None
+    if reason is not None:
+        raise StoreRefused(reason)
 
 
 async def upgrade(link: Link, kinds: Sequence[Kind]) -> list[Migration]:

@@ -26,13 +26,14 @@ from paygate_engine.stores.checksums import (
     told_crc,
     wake_crc,
 )
+from paygate_engine.stores.postgres_durability import DURABLY
 from paygate_engine.stores.rules import may_take, tally_moves
 
 Row = tuple[Any, ...]
 Columns = list[tuple[Any, ...]]
 
 # The arguments of `paygate.commit_group_1`: seat, epoch, turn, chain, watched, and the columns.
-COMMIT = f"SELECT paygate.commit_group_1({', '.join(f'${n}' for n in range(1, 70))})"
+COMMIT = f"SELECT paygate.commit_group_1({', '.join(f'${n}' for n in range(1, 70))}), {DURABLY}"
 
 
 class _Muddled(Exception):
