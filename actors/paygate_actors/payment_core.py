@@ -89,7 +89,7 @@ class PaymentCore(Entity):
             self._house.again((self.key, Look()))
         if self.payment is not None and self._house.nodes.epoch:
             # Its deadlines were watched by the node that recorded them; it may be gone.
-            self._set_alarm(None)
+            self._watch(self.payment)
 
     def on_caught_up(self) -> None:
         """Go on from where another node has brought it."""
@@ -210,6 +210,16 @@ class PaymentCore(Entity):
         known = None if before is None else (before.provider, before.provider_txn_id)
         if known != (payment.provider, payment.provider_txn_id):
             self._house.arrivals.appeared(payment.provider, payment.provider_txn_id)
+
+    def _watch(self, payment: Payment) -> None:
+        at_us = look_at_us(payment)
+        if at_us is None or at_us > self._house.system.clock.now_us():
+            self._house.alarm.at(self.key, at_us)
+        elif payment.status != "authorized":
+            # Now, while it is awake: an alarm for what is past would wake it again, and again after
+            # each look that changes nothing. A hold is looked up once, by who has its alarm; what
+            # is recorded of it sets another.
+            self._house.again((self.key, Look()))
 
     def _set_alarm(self, before: Payment | None) -> None:
         at_us = look_at_us(self._known())

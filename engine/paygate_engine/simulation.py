@@ -27,11 +27,15 @@ T = TypeVar("T")
 # 2026-01-01T00:00:00Z: any fixed moment will do, as long as it is the same in every run.
 EPOCH_US: Final = 1_767_225_600 * US_PER_S
 
+# Turns of the loop. A world that ends takes some tens of thousands; one with so many goes round in
+# circles, and would do so for ever.
+TURNS_MAX: Final = 5_000_000
+
 _PROCESS: ContextVar["Process | None"] = ContextVar("simulated_process", default=None)
 
 
 class Stalled(RuntimeError):
-    """Nothing is ready and no timer is set, yet somebody waits: a reply will never come."""
+    """Nobody will ever be done: somebody waits for what will not come, or all goes in circles."""
 
 
 class Killed(Exception):
@@ -44,8 +48,12 @@ class _NoWaiting(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
+        self.turns = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        self.turns += 1
+        if self.turns > TURNS_MAX:
+            raise Stalled(f"after {TURNS_MAX:,} turns of the loop there is still something to do")
         if timeout is None:
             raise Stalled("nothing is ready and no timer is set: a reply was lost")
         if timeout > 0:

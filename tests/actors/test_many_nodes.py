@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from bank_rig import AMOUNT, MERCHANT, OPERATOR, Bank
 from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
+from msgspec.structs import replace
 from two_step_rig import TwoStepBank, object_of, unconfirmed
 
+from paygate_actors.config import Limits
 from paygate_actors.desk_messages import AskAgain
 from paygate_actors.fleet import COUNT_EVERY_S
 from paygate_actors.inbox import SWEEP_S
 from paygate_actors.messages import CapturePayment, PaymentReply, Refusal, TransactionReply
 from paygate_actors.outcomes import ActionRequired, Approved, Unknown
+from paygate_actors.projection import HOLD_CHECK_US
 from paygate_actors.providers.base import ProviderEvent
 from paygate_engine.errors import Fenced
 from paygate_engine.stores.shared import BEAT_S, LEASE_S
@@ -315,6 +318,21 @@ async def test_a_new_node_is_not_taken_for_dead_before_the_next_beat(many: ManyN
 
 
 # ------------------------------------------------------------------ a database that is away
+
+
+async def test_a_hold_whose_check_is_past_is_not_looked_up_each_time_it_is_read_back(
+    many: ManyNodes,
+):
+    many.config = replace(many.config, limits=Limits(lingering_payments_max=0))
+    node = await many.start("a")
+    payment_id = await node.pay(manual=True)
+    await many.until_status(node, payment_id, "authorized")
+
+    many.clock.advance(HOLD_CHECK_US / 1_000_000)
+    await many.pass_time(60)
+
+    assert node.gateway.payments.active(payment_id) is None
+    assert len(many.bank.of("find")) == 1
 
 
 async def test_what_a_node_cannot_bring_when_another_one_dies_it_brings_later(many: ManyNodes):

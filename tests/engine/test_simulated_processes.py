@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from paygate_engine import simulation
 from paygate_engine.simulation import Killed, Process, Stalled, VirtualLoop
 
 
@@ -34,6 +35,17 @@ def test_a_reply_that_never_comes_is_noticed_at_once():
         await loop.create_future()
 
     with pytest.raises(Stalled):
+        run(main)
+
+
+def test_what_goes_in_circles_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(simulation, "TURNS_MAX", 1_000)
+
+    async def main(loop: VirtualLoop) -> None:
+        while True:  # noqa: ASYNC110 - nobody waits for anything
+            await asyncio.sleep(0.25)
+
+    with pytest.raises(Stalled, match="still something to do"):
         run(main)
 
 
