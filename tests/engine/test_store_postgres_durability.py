@@ -193,9 +193,11 @@ async def test_a_pooler_passes_on_that_a_commit_is_not_replicated(
             await committing
 
 
-async def test_an_end_that_the_standby_does_not_have_is_none(
+@asynccontextmanager
+async def ending_unseen(
     replicated: str, standby: PostgresServer
-) -> None:
+) -> AsyncGenerator[asyncio.Task[None]]:
+    """A database is filled, and its end asked for again: the standby, frozen, has none of it."""
     async with AsyncExitStack() as stack:
         target = await stack.enter_async_context(filling(replicated, KINDS))
         await target.put("feeds", ("feed", "n"), [("f", 3)])
@@ -203,6 +205,13 @@ async def test_an_end_that_the_standby_does_not_have_is_none(
         ending = asyncio.create_task(stack.aclose())
         await stays_open(replicated, ending, cancels=1)
         await until(lambda: value(replicated, WAITING))
+        yield ending
+
+
+async def test_an_end_that_the_standby_does_not_have_is_none(
+    replicated: str, standby: PostgresServer
+) -> None:
+    async with ending_unseen(replicated, standby) as ending:
         standby.thaw()
 
         await ending
@@ -213,13 +222,7 @@ async def test_an_end_that_the_standby_does_not_have_is_none(
 async def test_an_end_that_nobody_can_say_is_on_the_standby_is_not_known(
     replicated: str, standby: PostgresServer
 ) -> None:
-    async with AsyncExitStack() as stack:
-        target = await stack.enter_async_context(filling(replicated, KINDS))
-        await target.put("feeds", ("feed", "n"), [("f", 3)])
-        standby.freeze()
-        ending = asyncio.create_task(stack.aclose())
-        await stays_open(replicated, ending, cancels=1)
-        await until(lambda: value(replicated, WAITING))
+    async with ending_unseen(replicated, standby) as ending:
         await execute(replicated, CANCEL)
 
         with pytest.raises(StoreFailed, match="not known"):
