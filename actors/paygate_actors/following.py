@@ -27,11 +27,21 @@ from paygate_actors.outcomes import (
     Pending,
     Unknown,
 )
-from paygate_actors.record import Call, Payment, Txn, is_own_reverse, is_stray
-from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
+from paygate_actors.record import (
+    REVIEW_DECLINED,
+    Call,
+    Payment,
+    Txn,
+    is_own_reverse,
+    is_stray,
+)
+from paygate_actors.sums import charge_of, left_to_refund, refunded, refunds_reserved
 
 USE_REFUND = Failure(
     code="use_refund", message="The provider settled the payment already: refund it instead."
+)
+NOTHING_LEFT = Failure(
+    code="use_refund", message="Settled already, and nothing of it is left to give back."
 )
 WENT_ON = Failure(code="use_refund", message="Settled already: it went on as a refund.")
 
@@ -230,24 +240,11 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
             draft.move("cancelled", failure=_why_cancelled(reverse))
         return
     if failure.code != "already_settled":
-        draft.settle(reverse.id, "failed", failure)
-        called = any(concern.code == "amount_mismatch" for concern in draft.payment.unseen)
-        if reverse.origin != "merchant" and not called:
-            draft.attend("reverse_failed", reverse.id)
+        _not_undone(draft, reverse, failure)
         _stand(draft, own=own, ctx=ctx)
         return
-    if reverse.origin == "system":
-        # The void may have left before anybody knew how much it was that was taken.
-        taken = draft.payment.captured_minor if own else 0
-        # And before the provider gave the charge the id that it is refunded by.
-        named = charge.provider_txn_id if own and charge is not None else None
-        draft.start_call(
-            reverse.id,
-            "refund",
-            provider=call.provider,
-            amount_minor=taken or call.amount_minor,
-            target=named or call.target,
-        )
+    if _owed_back(draft.payment, reverse):
+        _refund_instead(draft, call, reverse)
         return
     # Refunds that the provider made by itself meanwhile are facts; ours go up to the limit.
     left = left_to_refund(draft.payment) if reverse.or_refund else 0
@@ -266,6 +263,49 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
             reason=reverse.reason,
         )
         start_refund(draft, refund_id, left)
+
+
+def _owed_back(payment: Payment, reverse: Txn) -> bool:
+    """Whether it goes on as a refund by itself: of money that nobody wants to keep."""
+    if reverse.origin == "system" or (reverse.origin, reverse.reason) == (
+        "operator",
+        REVIEW_DECLINED,
+    ):
+        return True
+    # What took another amount than ours never was a success: no refund alone would end it.
+    return reverse.or_refund and payment.status != "success" and payment.captured_minor > 0
+
+
+def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
+    payment = draft.payment
+    own = is_own_reverse(reverse)
+    charge = charge_of(payment)
+    # The void may have left before anybody knew how much it was that was taken; of that a part may
+    # have gone back since.
+    taken = payment.captured_minor if own else 0
+    minor = left_to_refund(payment) if taken else void.amount_minor
+    if minor:
+        # And before the provider gave the charge the id that it is refunded by.
+        named = charge.provider_txn_id if own and charge is not None else None
+        draft.start_call(
+            reverse.id,
+            "refund",
+            provider=void.provider,
+            amount_minor=minor,
+            target=named or void.target,
+        )
+    elif refunded(payment) >= taken:
+        draft.settle(reverse.id, "success")
+        draft.move("cancelled", failure=_why_cancelled(reverse))
+    else:
+        _not_undone(draft, reverse, NOTHING_LEFT)
+
+
+def _not_undone(draft: Draft, reverse: Txn, failure: Failure) -> None:
+    draft.settle(reverse.id, "failed", failure)
+    called = any(concern.code == "amount_mismatch" for concern in draft.payment.unseen)
+    if reverse.origin != "merchant" and not called:
+        draft.attend("reverse_failed", reverse.id)
 
 
 def _stand(draft: Draft, *, own: bool, ctx: Context) -> None:

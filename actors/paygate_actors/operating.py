@@ -22,7 +22,7 @@ from paygate_actors.messages import (
     TransactionType,
 )
 from paygate_actors.preparing import reverse_unconfirmed
-from paygate_actors.record import Payment, Txn
+from paygate_actors.record import REVIEW_DECLINED, Payment, Txn
 from paygate_actors.sums import charge_of, left_to_refund, open_txn, refunds_reserved
 
 IN_PROGRESS = Refusal(
@@ -81,6 +81,8 @@ def refund(draft: Draft, command: RefundPayment, key: e.RequestKey | None, ctx: 
     if open_txn(payment, "reverse") is not None:
         return Answer(refusal=IN_PROGRESS)
     charge = charge_of(payment)
+    if payment.status != "success" and payment.captured_minor:
+        return _refuse("payment_not_refundable", f"{CAPTURED_OTHERWISE} Reverse it with orRefund.")
     if payment.status != "success" or charge is None or charge.provider_txn_id is None:
         return _refuse(
             "payment_not_refundable", f"A payment that is {payment.status} cannot be refunded."
@@ -183,8 +185,8 @@ def review(draft: Draft, command: ReviewPayment) -> Answer:
         "reverse",
         origin="operator",
         by=by,
-        amount_minor=payment.authorized_minor,
-        reason="review_declined",
+        amount_minor=undoable_minor(payment, charge),
+        reason=REVIEW_DECLINED,
     )
     opened = draft.payment.txn(transaction_id)
     assert opened is not None

@@ -19,6 +19,9 @@ CallState = Literal["open", "action", "pending", "approved", "declined"]
 IN_DOUBT: Final = "in_doubt"
 """The concern that comes and goes by itself; a person looks at every other one."""
 
+REVIEW_DECLINED: Final = "review_declined"
+"""Why an operator's reverse was opened: held funds were declined by a person."""
+
 UNRESOLVED: frozenset[CallState] = frozenset({"open", "action", "pending"})
 
 

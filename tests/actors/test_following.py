@@ -354,12 +354,14 @@ def test_a_wrong_amount_that_is_being_refunded_is_not_also_voided():
     story.reverse(or_refund=True)
     story.answers(story.charge_key, approved(minor=PRICE - 1))
     story.answers(story.open_call("void").key, declined("already_settled"))
-    assert story.newest.verb == "refund"
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE - 1)
 
     refused = story.reverse().refusal
 
     assert refused is not None
-    assert refused.code == "payment_not_reversible"
+    assert refused.code == "operation_in_progress"
+    story.answers(story.newest.key, approved("re_1", PRICE - 1))
+    assert story.payment.status == "cancelled"
 
 
 def test_a_capture_that_is_declined_ends_no_payment_that_was_captured_otherwise():

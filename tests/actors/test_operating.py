@@ -18,6 +18,7 @@ from payment_cases import (
     in_review,
     requiring_action,
     succeeded,
+    webhook,
 )
 
 from paygate_actors import events as e
@@ -428,3 +429,100 @@ def test_a_hold_that_was_captured_otherwise_cannot_be_captured_again():
     assert refused is not None
     assert refused.code == "payment_not_capturable"
     assert len(story.stream) == before
+
+
+def settled(story: Story) -> None:
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+
+def test_a_declined_review_gives_back_what_has_settled_and_ends():
+    """The provider takes no void any more: an operator could decline for ever."""
+    story = captured_otherwise(review=True)
+    story.review("decline")
+
+    settled(story)
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
+    assert story.newest.target == "ch_1"
+    story.answers(story.newest.key, approved("re_1", PRICE + 1))
+    assert story.sums() == ("cancelled", PRICE + 1, 0, PRICE + 1, 0, 0)
+    assert [txn.status for txn in story.txns("reverse")] == ["failed", "success"]
+
+
+def test_a_declined_review_of_a_hold_that_was_captured_elsewhere_is_refunded_as_held():
+    story = in_review()
+    story.review("decline")
+
+    settled(story)
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE)
+    story.answers(story.newest.key, approved("re_1"))
+    assert story.payment.status == "cancelled"
+
+
+@pytest.mark.parametrize("review", [True, False])
+def test_a_reverse_with_a_refund_ends_what_was_captured_otherwise(*, review: bool):
+    """It never was a success: refunded whole, it would be under review or held for ever."""
+    story = captured_otherwise(review=review)
+    story.reverse(or_refund=True)
+
+    settled(story)
+
+    assert story.txns("refund") == []
+    story.answers(story.newest.key, approved("re_1", PRICE + 1))
+    assert story.sums() == ("cancelled", PRICE + 1, 0, PRICE + 1, 0, 0)
+    story.waits(25 * HOUR_US)
+    assert not any(call.unresolved for call in story.payment.calls)
+
+
+def test_a_merchants_reverse_is_not_refunded_without_his_word_whatever_its_reason():
+    story = captured_otherwise(review=False)
+    reverse = story.reverse(reason="review_declined")
+
+    settled(story)
+
+    failure = story.txn(reverse).failure
+    assert failure is not None and failure.code == "use_refund"
+    assert all(call.verb != "refund" for call in story.payment.calls)
+
+
+def test_what_was_captured_otherwise_says_that_it_is_reversed_with_a_refund():
+    refused = captured_otherwise(review=False).refund().refusal
+
+    assert refused is not None
+    assert refused.code == "payment_not_refundable"
+    assert "orRefund" in refused.detail
+
+
+def test_a_deadline_gives_back_only_what_its_provider_has_not_refunded_by_itself():
+    story = captured_otherwise(review=True)
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=4_000))
+    story.waits(25 * HOUR_US)
+
+    settled(story)
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1 - 4_000)
+
+
+def test_a_deadline_ends_what_its_provider_has_refunded_whole():
+    story = captured_otherwise(review=True)
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=PRICE + 1))
+    story.waits(25 * HOUR_US)
+
+    settled(story)
+
+    assert story.payment.status == "cancelled"
+    assert not any(call.unresolved for call in story.payment.calls)
+
+
+def test_what_is_disputed_whole_is_not_refunded_too_and_calls_a_person():
+    story = captured_otherwise(review=True)
+    story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=PRICE + 1))
+    story.seen()
+    story.waits(25 * HOUR_US)
+
+    settled(story)
+
+    assert story.payment.status == "review"
+    assert story.txns("reverse")[-1].status == "failed"
+    assert "reverse_failed" in {concern.code for concern in story.payment.unseen}

@@ -53,6 +53,7 @@ class Ledger:
         self.lives: Callable[[int], bool] = lambda _: True
         """Whether a node's epoch is not over."""
         self.events = 0
+        self.reviews = 0
         self.newest = ""
         self._trace = trace
         self._intents: dict[str, e.CallStarted] = {}
@@ -105,6 +106,8 @@ class Ledger:
         words = told(recorded, currency=after.created.currency)
         self._trace.note(f"recorded: {words}", about=about, detail=event.body)
         match recorded:
+            case e.Reviewed():
+                self.reviews += 1
             case e.PaymentCreated():
                 self._check_created(recorded, event)
             case e.TransactionOpened(key=e.RequestKey() as key):
