@@ -10,7 +10,7 @@ from many_nodes_rig import ManyNodes, Node, many_nodes, wanted
 from msgspec.structs import replace
 from two_step_rig import TwoStepBank, object_of, unconfirmed
 
-from paygate_actors.config import Limits
+from paygate_actors.config import Fraud, Limits
 from paygate_actors.desk_messages import AskAgain
 from paygate_actors.fleet import COUNT_EVERY_S
 from paygate_actors.inbox import SWEEP_S
@@ -333,6 +333,24 @@ async def test_a_hold_whose_check_is_past_is_not_looked_up_each_time_it_is_read_
 
     assert node.gateway.payments.active(payment_id) is None
     assert len(many.bank.of("find")) == 1
+
+
+async def test_a_deadline_that_a_dead_node_watched_is_kept_by_who_reads_its_payment(
+    many: ManyNodes,
+):
+    many.config = replace(many.config, fraud=Fraud(review_amount_usd_minor=1, review_hours=1))
+    a, b = await pair(many)
+    payment_id = await a.pay()
+    await many.until_status(a, payment_id, "review")
+    await many.pass_time(3_600 - 5, step_s=5)
+    a.store.unplug()
+    await many.pass_time(10)
+    assert many.bank.of("void") == []
+
+    refused = await b.refund(payment_id)  # long before the dead node's lease is over
+
+    assert isinstance(refused, Refusal)
+    await many.until_status(b, payment_id, "cancelled")
 
 
 async def test_what_a_node_cannot_bring_when_another_one_dies_it_brings_later(many: ManyNodes):
