@@ -138,6 +138,33 @@ async def test_a_group_is_committed_under_a_setting_of_its_own(
     assert await value(database, "SELECT array_agg(setting) FROM public.noted") == [holds]
 
 
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+async def test_a_server_that_stops_syncing_takes_no_commit(
+    setting: str, postgres_programs: Installation
+) -> None:
+    with one_server(postgres_programs, f"forgets_{setting}") as server:
+        joining = PostgresStore(server.dsn(), KINDS)
+        await joining.open()
+        async with serving(server.dsn()) as store:
+            await commit(store)
+            server.set(f"{setting} = off")
+            server.reload()
+            await until(lambda: _is(server, setting, "off"))
+
+            with pytest.raises(StoreFailed, match="commits would be lost"):
+                await commit(store, 2)
+            with pytest.raises(StoreFailed, match="commits would be lost"):
+                await joining.join("two")
+
+        await joining.close()
+        assert await value(server.dsn(), "SELECT count(*) FROM paygate.events") == 1
+        assert await value(server.dsn(), "SELECT count(*) FROM paygate.nodes") == 1
+
+
+async def _is(server: PostgresServer, setting: str, expected: str) -> bool:
+    return bool(await value(server.dsn(), f"SHOW {setting}") == expected)
+
+
 async def test_who_waits_for_more_than_the_standbys_disk_goes_on_doing_so(
     replicated: str, standby: PostgresServer
 ) -> None:

@@ -4,7 +4,8 @@ PostgreSQL answers with success, though its standbys have nothing, where `synchr
 for less, and where somebody cancelled the wait for them. Then it warns, and `client_min_messages`
 can hide that. A role, a database or the server may be given either at any time, and connections
 that are made later have it. So a statement that must be durable sets both for its own transaction
-(`DURABLY`): no session is changed, and it holds behind a pooler too.
+(`DURABLY`): no session is changed, and it holds behind a pooler too. `fsync` and
+`full_page_writes` are the server's alone; on a host that is promoted later they may be others.
 
 What a warning is about is told by where in PostgreSQL's source it was given: its text is in the
 language of the server. Most are no word on any commit, and some come with each of them for weeks.
@@ -16,11 +17,14 @@ from typing import Any
 from msgspec import Struct
 
 # In the list of what a statement selects. The server reads both when it commits, which is after
-# that, and puts them back at the end of the transaction. What waits for more than `on` stays.
+# that, and puts them back at the end of the transaction. What waits for more than `on` stays. What
+# no transaction can set makes the whole fail instead: the words are no number.
 DURABLY = (
     "set_config('client_min_messages', 'warning', true),"
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
-    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),"
+    " CAST(CASE WHEN 'off' IN (current_setting('fsync'), current_setting('full_page_writes'))"
+    " THEN 'fsync or full_page_writes is off, and commits would be lost' ELSE '0' END AS integer)"
 )
 # `local` and `remote_write` acknowledge what a failover, or a standby without power, forgets.
 _WAITS = ("on", "remote_apply")
