@@ -5,6 +5,7 @@ for a provider and of every effect there, so that it can say at once when money 
 durable intent asked for, or moves twice, or moved for a payment that is over.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from paygate_actors import events as e
@@ -29,6 +30,8 @@ _OVER = ("failed", "cancelled")
 OUTBOX = "outbox/"
 # The ids of events that no provider sent begin so.
 FORGED = "evt_forged_"
+# While everything works, what an operator has declined as often as this is not being given back.
+DECLINES_MAX = 2
 # Whole card numbers of the clients: none of them may ever be written.
 CARDS = (
     b"4242424242424242",
@@ -54,12 +57,15 @@ class Ledger:
         """Whether a node's epoch is not over."""
         self.events = 0
         self.reviews = 0
+        self.calm = False
+        """Whether everything works from now on."""
         self.newest = ""
         self._trace = trace
         self._intents: dict[str, e.CallStarted] = {}
         self._payment_of: dict[str, str] = {}
         self._made: dict[str, Event] = {}
         self._orders: dict[str, Event] = {}
+        self._declines: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ commits
 
@@ -108,6 +114,7 @@ class Ledger:
         match recorded:
             case e.Reviewed():
                 self.reviews += 1
+                self._check_decided(after, recorded)
             case e.PaymentCreated():
                 self._check_created(recorded, event)
             case e.TransactionOpened(key=e.RequestKey() as key):
@@ -145,6 +152,19 @@ class Ledger:
             self._check_order(key.name, event)
         else:
             self._check_key(key.name, event)
+
+    def _check_decided(self, payment: Payment, reviewed: e.Reviewed) -> None:
+        """Funds that a person declines are given back, unless a dispute has taken them."""
+        disputed_whole = payment.captured_minor and not left_to_refund(payment)
+        if not self.calm or reviewed.decision != "decline" or disputed_whole:
+            return
+        self._declines[payment.id] += 1
+        if self._declines[payment.id] > DECLINES_MAX:
+            raise Violation(
+                "what a person decides is done",
+                f"declined {self._declines[payment.id]} times, and {payment.status}",
+                subject=payment.id,
+            )
 
     def _check_order(self, name: str, event: Event) -> None:
         """An order without a key is paid once, unless its payment is over and took nothing."""

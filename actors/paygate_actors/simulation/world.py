@@ -132,6 +132,7 @@ class World:
         clients = [self.spawn(client.run()) for client in self.clients]
         await self._until(asyncio.sleep(self.options.calm_s * 2))
         self.dice.heal()
+        self.ledger.calm = True
         self.clock.offset_us = 0
         for task in storm:
             task.cancel()
