@@ -13,6 +13,8 @@ from paygate_actors.outcomes import Declined, Outcome, Prepared, Unknown
 from paygate_actors.providers.base import ChargeCall, Instrument
 from paygate_actors.record import Call
 
+Source = Literal["call", "look_up", "prepare"]
+
 NO_PERMIT: Final = Declined(
     code="not_sent",
     message="The provider's pool is full; the call never left.",
@@ -111,7 +113,7 @@ class Answered(Struct, frozen=True, kw_only=True):
 
     key: str
     outcome: Outcome | Prepared
-    source: Literal["call", "look_up", "prepare"]
+    source: Source
 
 
 class GoOn(Struct, frozen=True, kw_only=True):

@@ -146,7 +146,7 @@ class Pursuer:
         pursuit = self._of(message.key)
         if pursuit is None:
             return
-        pursuit.hear(message.outcome, preparing=message.source == "prepare")
+        pursuit.hear(message.outcome, source=message.source)
 
     def nothing_new(self, payment: Payment, message: Answered) -> bool:
         """The answer moved nothing: send again what a look-up does not see, or ask later.
@@ -197,7 +197,7 @@ class Pursuer:
             self._submit(call, pursuit, look_up_of(call, self._payment_id))
         else:
             # A request that is still out by now is lost inside, and nobody can be asked about it.
-            pursuit.lost |= pursuit.under_way
+            pursuit.touched |= pursuit.under_way
             pursuit.under_way = False
             self._later(call, pursuit)
             return "unanswerable"

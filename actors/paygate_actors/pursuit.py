@@ -21,6 +21,7 @@ from paygate_actors.outcomes import (
     Prepared,
     Unknown,
 )
+from paygate_actors.pool_messages import Source
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.record import Call
 from paygate_engine.timers import Timer
@@ -52,7 +53,8 @@ class Pursuit:
     """One unsettled call, its key, and whom it was sent to.
 
     `arrived`: the provider said that it knows the key.
-    `under_way`: a request is out; `lost`: one was, and nobody will ever say how it ended.
+    `under_way`: a request is out. `touched`: one may have done something, on record or not: its
+    answer said so and could not be written yet, or nobody will ever say how it ended.
     `has_turn`: its turn to ask was taken, and comes at `due_s`.
     `due_s`: when the next step is due, on the monotonic clock; a timer that fires before it is an
     old one. `asked_s`: when the newest look-up was made, by the same clock. `heard`: the newest
@@ -68,11 +70,11 @@ class Pursuit:
         "has_turn",
         "heard",
         "key",
-        "lost",
         "outdated",
         "pause_s",
         "provider",
         "timer",
+        "touched",
         "under_way",
     )
 
@@ -82,7 +84,7 @@ class Pursuit:
         self.asks = 0
         self.arrived = False
         self.under_way = False
-        self.lost = False
+        self.touched = False
         self.outdated = False
         self.has_turn = False
         self.due_s = 0.0
@@ -96,14 +98,16 @@ class Pursuit:
         if self.timer is not None:
             self.timer.cancel()
 
-    def hear(self, outcome: Outcome | Prepared, *, preparing: bool = False) -> None:
+    def hear(self, outcome: Outcome | Prepared, *, source: Source = "call") -> None:
         """Take note of an answer; of the first of two steps it says nothing of the second."""
         self.under_way = False
         self.outdated = True
+        did_nothing = isinstance(outcome, Declined) and not outcome.conclusive
+        self.touched |= source == "call" and not did_nothing
         self.heard = word_of(outcome)
         said = isinstance(outcome, Declined | Unknown)
         self.pause_s = min(RETRY_AFTER_S_MAX, (outcome.retry_after_s or 0.0) if said else 0.0)
-        if said and not preparing and self.heard in ("key_known", "in_progress"):
+        if said and source != "prepare" and self.heard in ("key_known", "in_progress"):
             self.arrived = True
 
     def waits(self, *, now_s: float) -> bool:
@@ -129,7 +133,7 @@ class Pursuit:
 
         None: there is no way to ask; its webhook, or a person, says what became of it.
         """
-        untouched = call.state == "open" and not call.in_doubt and not self.lost
+        untouched = call.state == "open" and not call.in_doubt and not self.touched
         if (call.unprepared or untouched) and not _of_other_steps(call, can):
             return "send"
         seen = can.terms(call.verb).finds or call.prepared_id is not None

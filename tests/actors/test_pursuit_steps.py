@@ -102,7 +102,7 @@ def test_what_was_lost_inside_is_not_taken_for_what_never_left():
     now_us = NOW_US + SECOND_US
 
     before = pursuit.next_step(untouched, KEYLESS, now_us=now_us)
-    pursuit.lost = True
+    pursuit.touched = True
 
     assert before == "send"
     assert pursuit.next_step(untouched, KEYLESS, now_us=now_us) == "look_up"
@@ -116,7 +116,7 @@ def test_what_is_not_prepared_yet_is_prepared_again_however_late(age_s: float):
 def test_what_a_preparation_says_of_its_key_says_nothing_of_the_confirmation():
     pursuit = Pursuit("txn_1-1", provider="a")
 
-    pursuit.hear(KEY_KNOWN, preparing=True)
+    pursuit.hear(KEY_KNOWN, source="prepare")
     prepared = pursuit.arrived
     pursuit.hear(KEY_KNOWN)
 
