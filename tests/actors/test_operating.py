@@ -515,6 +515,25 @@ def test_a_deadline_ends_what_its_provider_has_refunded_whole():
     assert not any(call.unresolved for call in story.payment.calls)
 
 
+@pytest.mark.parametrize("by_itself", [4_000, PRICE + 1])
+def test_what_was_captured_otherwise_is_reversed_though_its_provider_gave_a_part_back(
+    by_itself: int,
+):
+    """A refund is refused with the word that a reverse does it, and then it has to."""
+    story = captured_otherwise(review=False)
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=by_itself))
+
+    assert story.reverse(or_refund=True).refusal is None
+
+    settled(story)
+    left = PRICE + 1 - by_itself
+    if left:
+        assert (story.newest.verb, story.newest.amount_minor) == ("refund", left)
+        story.answers(story.newest.key, approved("re_1", left))
+    assert story.payment.status == "cancelled"
+    assert not any(call.unresolved for call in story.payment.calls)
+
+
 def test_what_is_disputed_whole_is_not_refunded_too_and_calls_a_person():
     story = captured_otherwise(review=True)
     story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=PRICE + 1))
