@@ -472,3 +472,30 @@ def test_a_charge_that_got_its_id_after_its_time_is_refunded_by_that():
     assert (refund.target, refund.amount_minor) == ("PSP1", PRICE)
     story.answers(refund.key, approved("re_1"))
     assert story.payment.status == "cancelled"
+
+
+def test_a_hold_of_another_amount_that_its_provider_captures_is_given_back_whole():
+    """Its void was refused, and nobody but this report says how much there is to give back."""
+    story = Story(manual=True)
+    story.answers(story.charge_key, held(minor=PRICE + 1))
+    story.answers(story.open_call("void").key, declined("api_error"))
+
+    story.reports(webhook("payment.succeeded", minor=PRICE + 1))
+
+    assert story.sums()[:3] == ("processing", PRICE + 1, PRICE + 1)
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
+    story.answers(story.newest.key, approved("re_1", PRICE + 1))
+    assert story.payment.status == "cancelled"
+
+
+def test_what_a_provider_captured_before_an_early_reverse_came_is_what_can_be_refunded():
+    story = Story(review=True)
+    story.reverse()
+    story.answers(story.charge_key, held())
+
+    story.reports(webhook("payment.succeeded", minor=7_000))
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+    assert story.sums() == ("success", PRICE, 7_000, 3_000, 0, 0)
+    assert story.txn(story.refund()).amount_minor == 7_000
