@@ -272,8 +272,14 @@ def _owed_back(payment: Payment, reverse: Txn) -> bool:
         REVIEW_DECLINED,
     ):
         return True
-    # What took another amount than ours never was a success: no refund alone would end it.
-    return reverse.or_refund and payment.status != "success" and payment.captured_minor > 0
+    # What took another amount than ours never was a success: no refund alone would end it. All
+    # else that was taken stands, and is refunded as what it is.
+    otherwise = payment.captured_minor > 0 and _took_otherwise(payment)
+    return reverse.or_refund and payment.status != "success" and otherwise
+
+
+def _took_otherwise(payment: Payment) -> bool:
+    return any(call.differs and (call.charges or call.verb == "capture") for call in payment.calls)
 
 
 def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
@@ -316,9 +322,7 @@ def _stand(draft: Draft, *, own: bool, ctx: Context) -> None:
         return
     if charge.state == "action":
         draft.move("action_required", expires_at_us=charge.expires_at_us)
-    elif charge.state == "approved" and not any(
-        call.differs and (call.charges or call.verb == "capture") for call in draft.payment.calls
-    ):
+    elif charge.state == "approved" and not _took_otherwise(draft.payment):
         announce(draft, ctx)
 
 

@@ -475,6 +475,21 @@ def test_a_reverse_with_a_refund_ends_what_was_captured_otherwise(*, review: boo
     assert not any(call.unresolved for call in story.payment.calls)
 
 
+@pytest.mark.parametrize("disputed", [False, True])
+def test_a_charge_that_an_early_reverse_could_not_undo_stands_and_is_refunded(*, disputed: bool):
+    """It took what we asked for; that a refund of it fails is no reason to stay under way."""
+    story = Story()
+    story.reverse(or_refund=True)
+    story.answers(story.charge_key, approved())
+    if disputed:
+        story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=PRICE))
+
+    settled(story)
+
+    assert story.payment.status == "success"
+    assert [txn.amount_minor for txn in story.txns("refund")] == ([] if disputed else [PRICE])
+
+
 def test_a_merchants_reverse_is_not_refunded_without_his_word_whatever_its_reason():
     story = captured_otherwise(review=False)
     reverse = story.reverse(reason="review_declined")
