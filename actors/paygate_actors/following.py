@@ -272,10 +272,10 @@ def _owed_back(payment: Payment, reverse: Txn) -> bool:
         REVIEW_DECLINED,
     ):
         return True
-    # What took another amount than ours never was a success: no refund alone would end it. All
-    # else that was taken stands, and is refunded as what it is.
-    otherwise = payment.captured_minor > 0 and _took_otherwise(payment)
-    return reverse.or_refund and payment.status != "success" and otherwise
+    # What took another amount than ours never was a success, and a hold that settled unheard of is
+    # none yet: no refund alone would end it. All else stands, and is refunded as what it is.
+    never = _took_otherwise(payment) or not payment.captured_minor
+    return reverse.or_refund and payment.status != "success" and never
 
 
 def _took_otherwise(payment: Payment) -> bool:

@@ -240,12 +240,14 @@ def test_going_on_as_a_refund_never_gives_back_more_than_is_left():
 
 
 def test_going_on_as_a_refund_of_nothing_is_a_failed_reverse():
-    story = authorized()
+    story = succeeded()
     story.reverse(or_refund=True)
+    void = story.newest.key
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1"))
 
-    story.answers(story.newest.key, declined("already_settled"))
+    story.answers(void, declined("already_settled"))
 
-    assert story.txns("refund") == []
+    assert not any(call.verb == "refund" for call in story.payment.calls)
     (reverse,) = story.txns("reverse")
     assert reverse.status == "failed"
     assert reverse.failure is not None

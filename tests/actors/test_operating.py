@@ -475,6 +475,18 @@ def test_a_reverse_with_a_refund_ends_what_was_captured_otherwise(*, review: boo
     assert not any(call.unresolved for call in story.payment.calls)
 
 
+def test_a_reverse_with_a_refund_ends_a_hold_that_has_settled_unheard_of():
+    """Not captured as far as we know, it is refused every refund."""
+    story = authorized()
+    story.reverse(or_refund=True)
+
+    settled(story)
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE)
+    story.answers(story.newest.key, approved("re_1"))
+    assert story.sums() == ("cancelled", PRICE, 0, PRICE, 0, 0)
+
+
 @pytest.mark.parametrize("disputed", [False, True])
 def test_a_charge_that_an_early_reverse_could_not_undo_stands_and_is_refunded(*, disputed: bool):
     """It took what we asked for; that a refund of it fails is no reason to stay under way."""
