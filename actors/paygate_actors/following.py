@@ -14,6 +14,7 @@ from paygate_actors.charging import (
     mismatch,
     repeated,
     reverse_by_system,
+    undoable_minor,
 )
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
@@ -284,15 +285,15 @@ def _took_otherwise(payment: Payment) -> bool:
 
 def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
     payment = draft.payment
-    own = is_own_reverse(reverse)
-    charge = charge_of(payment)
-    # The void may have left before anybody knew how much it was that was taken; of that a part may
-    # have gone back since.
-    taken = payment.captured_minor if own else 0
-    minor = left_to_refund(payment) if taken else void.amount_minor
+    charge = charge_of(payment) if is_own_reverse(reverse) else None
+    # The void may have left before anybody knew how much it was that was held or taken; of what
+    # was taken a part may have gone back since.
+    taken = payment.captured_minor if charge is not None else 0
+    held = void.amount_minor if charge is None else undoable_minor(payment, charge)
+    minor = left_to_refund(payment) if taken else held
     if minor:
         # And before the provider gave the charge the id that it is refunded by.
-        named = charge.provider_txn_id if own and charge is not None else None
+        named = charge.provider_txn_id if charge is not None else None
         draft.start_call(
             reverse.id,
             "refund",

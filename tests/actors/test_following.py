@@ -501,3 +501,15 @@ def test_what_a_provider_captured_before_an_early_reverse_came_is_what_can_be_re
 
     assert story.sums() == ("success", PRICE, 7_000, 3_000, 0, 0)
     assert story.txn(story.refund()).amount_minor == 7_000
+
+
+def test_a_hold_that_grew_while_it_was_being_undone_is_refunded_whole():
+    """The void left with what we had asked for; the provider held one unit more, and took it."""
+    story = Story(manual=True)
+    story.answers(story.charge_key, CONFIRM)
+    story.reverse(or_refund=True)
+    story.answers(story.charge_key, held(minor=PRICE + 1))
+
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
