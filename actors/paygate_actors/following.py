@@ -310,7 +310,10 @@ def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
 
 def _not_undone(draft: Draft, reverse: Txn, failure: Failure) -> None:
     draft.settle(reverse.id, "failed", failure)
-    called = any(concern.code == "amount_mismatch" for concern in draft.payment.unseen)
+    # A person who is to look at the other amount that was taken looks at the same money.
+    called = is_own_reverse(reverse) and any(
+        concern.code == "amount_mismatch" for concern in draft.payment.unseen
+    )
     if reverse.origin != "merchant" and not called:
         draft.attend("reverse_failed", reverse.id)
 

@@ -513,3 +513,14 @@ def test_a_hold_that_grew_while_it_was_being_undone_is_refunded_whole():
     story.answers(story.open_call("void").key, declined("already_settled"))
 
     assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
+
+
+def test_a_stray_that_cannot_be_undone_calls_a_person_whatever_else_he_is_called_for():
+    story = superseded()
+    story.answers(story.charge_key, approved("ch_2", PRICE + 1))
+    story.reports(webhook("payment.succeeded", reference=story.payment.calls[0].key))
+
+    story.answers(story.newest.key, declined("api_error"))
+
+    codes = {concern.code for concern in story.payment.unseen}
+    assert codes == {"amount_mismatch", "stray_charge", "reverse_failed"}
