@@ -36,7 +36,13 @@ from paygate_actors.record import (
     is_own_reverse,
     is_stray,
 )
-from paygate_actors.sums import charge_of, left_to_refund, refunded, refunds_reserved
+from paygate_actors.sums import (
+    charge_of,
+    left_of_stray,
+    left_to_refund,
+    refunded,
+    refunds_reserved,
+)
 
 USE_REFUND = Failure(
     code="use_refund", message="The provider settled the payment already: refund it instead."
@@ -285,27 +291,37 @@ def _took_otherwise(payment: Payment) -> bool:
 
 def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
     payment = draft.payment
-    charge = charge_of(payment) if is_own_reverse(reverse) else None
-    # The void may have left before anybody knew how much it was that was held or taken; of what
-    # was taken a part may have gone back since.
-    taken = payment.captured_minor if charge is not None else 0
-    held = void.amount_minor if charge is None else undoable_minor(payment, charge)
-    minor = left_to_refund(payment) if taken else held
-    if minor:
-        # And before the provider gave the charge the id that it is refunded by.
+    stray = payment.txn(reverse.stray_id) if reverse.stray_id is not None else None
+    charge = charge_of(payment) if stray is None else None
+    taken, left = _to_give_back(payment, void, stray)
+    if left:
+        # The void may have left before the provider gave the charge the id that it is refunded by.
         named = charge.provider_txn_id if charge is not None else None
         draft.start_call(
             reverse.id,
             "refund",
             provider=void.provider,
-            amount_minor=minor,
+            amount_minor=left,
             target=named or void.target,
         )
-    elif refunded(payment) >= taken:
+    elif refunded(payment, about=reverse.stray_id) >= taken:
         draft.settle(reverse.id, "success")
-        draft.move("cancelled", failure=_why_cancelled(reverse))
+        if stray is None:
+            draft.move("cancelled", failure=_why_cancelled(reverse))
     else:
         _not_undone(draft, reverse, NOTHING_LEFT)
+
+
+def _to_give_back(payment: Payment, void: Call, stray: Txn | None) -> tuple[int, int]:
+    """What was taken, and what is left of it: a part may have gone back since."""
+    if stray is not None:
+        return stray.amount_minor, left_of_stray(payment, stray)
+    if payment.captured_minor:
+        return payment.captured_minor, left_to_refund(payment)
+    # All that is held, of which the void may have known less when it left.
+    charge = charge_of(payment)
+    held = void.amount_minor if charge is None else undoable_minor(payment, charge)
+    return held, held
 
 
 def _not_undone(draft: Draft, reverse: Txn, failure: Failure) -> None:

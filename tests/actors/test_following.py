@@ -23,6 +23,7 @@ from payment_cases import (
 from paygate_actors.draft import Draft
 from paygate_actors.following import follow_up_said
 from paygate_actors.outcomes import Declined, Pending
+from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.record import Call
 from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
 
@@ -524,3 +525,28 @@ def test_a_stray_that_cannot_be_undone_calls_a_person_whatever_else_he_is_called
 
     codes = {concern.code for concern in story.payment.unseen}
     assert codes == {"amount_mismatch", "stray_charge", "reverse_failed"}
+
+
+@pytest.mark.parametrize(
+    ("reported", "left"),
+    [
+        (webhook("refund.succeeded", "re_p", parent="ch_1", minor=3_000), 7_000),
+        (webhook("dispute.opened", "dp_1", parent="ch_1", minor=3_000), 7_000),
+        (webhook("refund.succeeded", "re_p", parent="ch_1", minor=PRICE), 0),
+    ],
+)
+def test_of_a_stray_what_has_gone_back_already_is_not_asked_back_again(
+    reported: ProviderEvent, left: int
+):
+    story = superseded()
+    first = story.payment.calls[0].key
+    story.answers(first, approved())
+    story.reports(reported)
+
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+    refunds = [call.amount_minor for call in story.payment.calls if call.verb == "refund"]
+    assert refunds == ([left] if left else [])
+    (reverse,) = story.txns("reverse")
+    assert reverse.status == ("pending" if left else "success")
+    assert story.payment.status == "processing"
