@@ -550,3 +550,22 @@ def test_of_a_stray_what_has_gone_back_already_is_not_asked_back_again(
     (reverse,) = story.txns("reverse")
     assert reverse.status == ("pending" if left else "success")
     assert story.payment.status == "processing"
+
+
+@pytest.mark.parametrize("lost_first", [False, True])
+def test_a_dispute_that_is_won_after_the_rest_was_given_back_calls_a_person(*, lost_first: bool):
+    """What comes back is the payer's, and no command of ours gives it to him."""
+    story = in_review()
+    story.review("decline")
+    story.reports(webhook("payment.succeeded"))
+    story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=3_000, at=2))
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.answers(story.newest.key, approved("re_1", 7_000))
+    if lost_first:
+        story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=False, at=3))
+    story.seen()
+
+    story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=True, at=4))
+
+    assert story.payment.status == "cancelled"
+    assert story.payment.attention == "disputed"
