@@ -47,6 +47,9 @@ from paygate_actors.sums import (
 USE_REFUND = Failure(
     code="use_refund", message="The provider settled the payment already: refund it instead."
 )
+USE_OR_REFUND = Failure(
+    code="use_refund", message="The provider settled it already: reverse it with orRefund."
+)
 NOTHING_LEFT = Failure(
     code="use_refund", message="Settled already, and nothing of it is left to give back."
 )
@@ -258,7 +261,7 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
     draft.settle(
         reverse.id,
         "cancelled" if left else "failed",
-        WENT_ON if left else USE_REFUND,
+        WENT_ON if left else _instead(draft.payment, reverse),
     )
     _stand(draft, own=own, ctx=ctx)
     if left:
@@ -272,6 +275,12 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         start_refund(draft, refund_id, left)
 
 
+def _instead(payment: Payment, reverse: Txn) -> Failure:
+    if reverse.or_refund:
+        return NOTHING_LEFT
+    return USE_OR_REFUND if _is_no_success(payment) else USE_REFUND
+
+
 def _owed_back(payment: Payment, reverse: Txn) -> bool:
     """Whether it goes on as a refund by itself: of money that nobody wants to keep."""
     if reverse.origin == "system" or (reverse.origin, reverse.reason) == (
@@ -279,10 +288,14 @@ def _owed_back(payment: Payment, reverse: Txn) -> bool:
         REVIEW_DECLINED,
     ):
         return True
-    # What took another amount than ours never was a success, and a hold that settled unheard of is
-    # none yet: no refund alone would end it. All else stands, and is refunded as what it is.
+    return reverse.or_refund and _is_no_success(payment)
+
+
+def _is_no_success(payment: Payment) -> bool:
+    # What took another amount than ours never was one, and a hold that settled unheard of is none
+    # yet: no refund alone would end it. All else stands, and is refunded as what it is.
     never = _took_otherwise(payment) or not payment.captured_minor
-    return reverse.or_refund and payment.status != "success" and never
+    return payment.status != "success" and never
 
 
 def _took_otherwise(payment: Payment) -> bool:

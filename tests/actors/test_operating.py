@@ -510,6 +510,7 @@ def test_a_merchants_reverse_is_not_refunded_without_his_word_whatever_its_reaso
 
     failure = story.txn(reverse).failure
     assert failure is not None and failure.code == "use_refund"
+    assert "orRefund" in failure.message  # a plain refund of it is refused
     assert all(call.verb != "refund" for call in story.payment.calls)
 
 
