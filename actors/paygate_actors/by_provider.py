@@ -125,6 +125,22 @@ def dispute_reported(draft: Draft, event: ProviderEvent, provider: str) -> None:
         return
     if newest_id is not None:
         _settle(draft, newest_id, "cancelled" if event.dispute_won else "success", event)
+        if event.dispute_won:
+            _owed(draft, newest_id, event)
+
+
+def _owed(draft: Draft, dispute_id: str, event: ProviderEvent) -> None:
+    """Call a person where what comes back is the payer's: all but what was disputed he has had."""
+    payment = draft.payment
+    dispute = payment.txn(dispute_id)
+    assert dispute is not None
+    given_back = [
+        txn
+        for txn in payment.txns
+        if (txn.type, txn.status, txn.stray_id) == ("reverse", "success", dispute.stray_id)
+    ]
+    if given_back:
+        draft.attend("disputed", event.event_id)
 
 
 def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str | None:
@@ -217,3 +233,4 @@ def _won_back(draft: Draft, lost: Txn, event: ProviderEvent, provider: str) -> N
         reason=lost.id,
         stray_id=lost.stray_id,
     )
+    _owed(draft, lost.id, event)

@@ -27,6 +27,7 @@ from paygate_actors.outcomes import (
 )
 from paygate_actors.record import Call, Payment, Txn, is_stray
 from paygate_actors.route import Route
+from paygate_actors.states import FINAL
 from paygate_actors.sums import charge_of, open_txn, release_of
 
 # What providers say of a hold, or of an unconfirmed object, that is no longer there.
@@ -262,7 +263,7 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         return
     if newest is None or newest.key != call.key:
         return  # a stray: its reversal finds out, and gives back what was captured
-    if draft.payment.status not in ("authorized", "review"):
+    if draft.payment.status in FINAL:
         return
     if open_txn(draft.payment, "capture") is not None:
         return  # our own capture is about to say what became of it
@@ -285,8 +286,9 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         currency=said.amount.currency,
         captured=True,
     )
-    if minor > call.amount_minor or said.amount.currency != draft.payment.created.currency:
-        # Less than the whole is a partial capture, and no difference.
+    foreign = said.amount.currency != draft.payment.created.currency
+    if call.differs or minor > call.amount_minor or foreign:
+        # Less than the whole is a partial capture, and no difference; but of a hold that differed.
         mismatch(draft, call.key)
         return
     draft.attend("captured_by_provider", transaction_id)

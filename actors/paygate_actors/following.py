@@ -14,6 +14,7 @@ from paygate_actors.charging import (
     mismatch,
     repeated,
     reverse_by_system,
+    undoable_minor,
 )
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
@@ -35,10 +36,19 @@ from paygate_actors.record import (
     is_own_reverse,
     is_stray,
 )
-from paygate_actors.sums import charge_of, left_to_refund, refunded, refunds_reserved
+from paygate_actors.sums import (
+    charge_of,
+    left_of_stray,
+    left_to_refund,
+    refunded,
+    refunds_reserved,
+)
 
 USE_REFUND = Failure(
     code="use_refund", message="The provider settled the payment already: refund it instead."
+)
+USE_OR_REFUND = Failure(
+    code="use_refund", message="The provider settled it already: reverse it with orRefund."
 )
 NOTHING_LEFT = Failure(
     code="use_refund", message="Settled already, and nothing of it is left to give back."
@@ -251,7 +261,7 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
     draft.settle(
         reverse.id,
         "cancelled" if left else "failed",
-        WENT_ON if left else USE_REFUND,
+        WENT_ON if left else _instead(draft.payment, reverse),
     )
     _stand(draft, own=own, ctx=ctx)
     if left:
@@ -265,6 +275,12 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         start_refund(draft, refund_id, left)
 
 
+def _instead(payment: Payment, reverse: Txn) -> Failure:
+    if reverse.or_refund:
+        return NOTHING_LEFT
+    return USE_OR_REFUND if _is_no_success(payment) else USE_REFUND
+
+
 def _owed_back(payment: Payment, reverse: Txn) -> bool:
     """Whether it goes on as a refund by itself: of money that nobody wants to keep."""
     if reverse.origin == "system" or (reverse.origin, reverse.reason) == (
@@ -272,38 +288,61 @@ def _owed_back(payment: Payment, reverse: Txn) -> bool:
         REVIEW_DECLINED,
     ):
         return True
-    # What took another amount than ours never was a success: no refund alone would end it.
-    return reverse.or_refund and payment.status != "success" and payment.captured_minor > 0
+    return reverse.or_refund and _is_no_success(payment)
+
+
+def _is_no_success(payment: Payment) -> bool:
+    # What took another amount than ours never was one, and a hold that settled unheard of is none
+    # yet: no refund alone would end it. All else stands, and is refunded as what it is.
+    never = _took_otherwise(payment) or not payment.captured_minor
+    return payment.status != "success" and never
+
+
+def _took_otherwise(payment: Payment) -> bool:
+    return any(call.differs and (call.charges or call.verb == "capture") for call in payment.calls)
 
 
 def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
     payment = draft.payment
-    own = is_own_reverse(reverse)
-    charge = charge_of(payment)
-    # The void may have left before anybody knew how much it was that was taken; of that a part may
-    # have gone back since.
-    taken = payment.captured_minor if own else 0
-    minor = left_to_refund(payment) if taken else void.amount_minor
-    if minor:
-        # And before the provider gave the charge the id that it is refunded by.
-        named = charge.provider_txn_id if own and charge is not None else None
+    stray = payment.txn(reverse.stray_id) if reverse.stray_id is not None else None
+    charge = charge_of(payment) if stray is None else None
+    taken, left = _to_give_back(payment, void, stray)
+    if left:
+        # The void may have left before the provider gave the charge the id that it is refunded by.
+        named = charge.provider_txn_id if charge is not None else None
         draft.start_call(
             reverse.id,
             "refund",
             provider=void.provider,
-            amount_minor=minor,
+            amount_minor=left,
             target=named or void.target,
         )
-    elif refunded(payment) >= taken:
+    elif refunded(payment, about=reverse.stray_id) >= taken:
         draft.settle(reverse.id, "success")
-        draft.move("cancelled", failure=_why_cancelled(reverse))
+        if stray is None:
+            draft.move("cancelled", failure=_why_cancelled(reverse))
     else:
         _not_undone(draft, reverse, NOTHING_LEFT)
 
 
+def _to_give_back(payment: Payment, void: Call, stray: Txn | None) -> tuple[int, int]:
+    """What was taken, and what is left of it: a part may have gone back since."""
+    if stray is not None:
+        return stray.amount_minor, left_of_stray(payment, stray)
+    if payment.captured_minor:
+        return payment.captured_minor, left_to_refund(payment)
+    # All that is held, of which the void may have known less when it left.
+    charge = charge_of(payment)
+    held = void.amount_minor if charge is None else undoable_minor(payment, charge)
+    return held, held
+
+
 def _not_undone(draft: Draft, reverse: Txn, failure: Failure) -> None:
     draft.settle(reverse.id, "failed", failure)
-    called = any(concern.code == "amount_mismatch" for concern in draft.payment.unseen)
+    # A person who is to look at the other amount that was taken looks at the same money.
+    called = is_own_reverse(reverse) and any(
+        concern.code == "amount_mismatch" for concern in draft.payment.unseen
+    )
     if reverse.origin != "merchant" and not called:
         draft.attend("reverse_failed", reverse.id)
 
@@ -316,9 +355,7 @@ def _stand(draft: Draft, *, own: bool, ctx: Context) -> None:
         return
     if charge.state == "action":
         draft.move("action_required", expires_at_us=charge.expires_at_us)
-    elif charge.state == "approved" and not any(
-        call.differs and (call.charges or call.verb == "capture") for call in draft.payment.calls
-    ):
+    elif charge.state == "approved" and not _took_otherwise(draft.payment):
         announce(draft, ctx)
 
 

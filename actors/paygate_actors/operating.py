@@ -135,7 +135,8 @@ def reverse(
         return _refuse(
             "payment_not_reversible", f"A payment that is {payment.status} cannot be reversed."
         )
-    if refunds_reserved(payment):
+    # What never was a success cannot be refunded: its reverse alone gives back what is left of it.
+    if payment.status == "success" and refunds_reserved(payment):
         return _refuse("payment_not_reversible", "A part of the payment was refunded already.")
     transaction_id = draft.open_transaction(
         "reverse",

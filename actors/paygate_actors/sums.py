@@ -3,9 +3,9 @@
 from paygate_actors.record import UNRESOLVED, Call, Payment, Txn, is_release
 
 
-def refunded(payment: Payment) -> int:
-    """Minor units refunded for certain."""
-    return _sum(payment, "refund", ("success",))
+def refunded(payment: Payment, *, about: str | None = None) -> int:
+    """Minor units refunded for certain: of the payment's own money, or of the stray's."""
+    return _sum(payment, "refund", ("success",), about=about)
 
 
 def refunds_reserved(payment: Payment) -> int:
@@ -35,6 +35,13 @@ def left_to_refund(payment: Payment) -> int:
         payment.captured_minor - refunds_reserved(payment) - returned(payment) - disputed(payment)
     )
     return max(0, left)
+
+
+def left_of_stray(payment: Payment, stray: Txn) -> int:
+    """What the stray took - what was refunded of it - disputed; never below zero."""
+    taken = _sum(payment, "chargeback", ("success", "pending"), about=stray.id)
+    won_back = _sum(payment, "chargeback_reversal", ("success",), about=stray.id)
+    return max(0, stray.amount_minor - refunded(payment, about=stray.id) - taken + won_back)
 
 
 def _disputed_elsewise(payment: Payment) -> bool:
@@ -106,7 +113,13 @@ def expected_by_us(payment: Payment) -> int | None:
     return None
 
 
-def _sum(payment: Payment, type: str, statuses: tuple[str, ...]) -> int:  # noqa: A002
+def _sum(
+    payment: Payment,
+    type: str,  # noqa: A002
+    statuses: tuple[str, ...],
+    *,
+    about: str | None = None,
+) -> int:
     others = payment.txns[1:]
     if not others:
         return 0  # nearly every payment, nearly always: it has its own transaction alone
@@ -118,5 +131,5 @@ def _sum(payment: Payment, type: str, statuses: tuple[str, ...]) -> int:  # noqa
         if txn.type == type
         and txn.status in statuses
         and txn.currency == currency
-        and not txn.of_stray
+        and txn.stray_id == about
     )

@@ -23,6 +23,7 @@ from payment_cases import (
 from paygate_actors.draft import Draft
 from paygate_actors.following import follow_up_said
 from paygate_actors.outcomes import Declined, Pending
+from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.record import Call
 from paygate_actors.sums import charge_of, left_to_refund, refunds_reserved
 
@@ -240,12 +241,14 @@ def test_going_on_as_a_refund_never_gives_back_more_than_is_left():
 
 
 def test_going_on_as_a_refund_of_nothing_is_a_failed_reverse():
-    story = authorized()
+    story = succeeded()
     story.reverse(or_refund=True)
+    void = story.newest.key
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1"))
 
-    story.answers(story.newest.key, declined("already_settled"))
+    story.answers(void, declined("already_settled"))
 
-    assert story.txns("refund") == []
+    assert not any(call.verb == "refund" for call in story.payment.calls)
     (reverse,) = story.txns("reverse")
     assert reverse.status == "failed"
     assert reverse.failure is not None
@@ -472,3 +475,97 @@ def test_a_charge_that_got_its_id_after_its_time_is_refunded_by_that():
     assert (refund.target, refund.amount_minor) == ("PSP1", PRICE)
     story.answers(refund.key, approved("re_1"))
     assert story.payment.status == "cancelled"
+
+
+def test_a_hold_of_another_amount_that_its_provider_captures_is_given_back_whole():
+    """Its void was refused, and nobody but this report says how much there is to give back."""
+    story = Story(manual=True)
+    story.answers(story.charge_key, held(minor=PRICE + 1))
+    story.answers(story.open_call("void").key, declined("api_error"))
+
+    story.reports(webhook("payment.succeeded", minor=PRICE + 1))
+
+    assert story.sums()[:3] == ("processing", PRICE + 1, PRICE + 1)
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
+    story.answers(story.newest.key, approved("re_1", PRICE + 1))
+    assert story.payment.status == "cancelled"
+
+
+def test_what_a_provider_captured_before_an_early_reverse_came_is_what_can_be_refunded():
+    story = Story(review=True)
+    story.reverse()
+    story.answers(story.charge_key, held())
+
+    story.reports(webhook("payment.succeeded", minor=7_000))
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+    assert story.sums() == ("success", PRICE, 7_000, 3_000, 0, 0)
+    assert story.txn(story.refund()).amount_minor == 7_000
+
+
+def test_a_hold_that_grew_while_it_was_being_undone_is_refunded_whole():
+    """The void left with what we had asked for; the provider held one unit more, and took it."""
+    story = Story(manual=True)
+    story.answers(story.charge_key, CONFIRM)
+    story.reverse(or_refund=True)
+    story.answers(story.charge_key, held(minor=PRICE + 1))
+
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
+
+
+def test_a_stray_that_cannot_be_undone_calls_a_person_whatever_else_he_is_called_for():
+    story = superseded()
+    story.answers(story.charge_key, approved("ch_2", PRICE + 1))
+    story.reports(webhook("payment.succeeded", reference=story.payment.calls[0].key))
+
+    story.answers(story.newest.key, declined("api_error"))
+
+    codes = {concern.code for concern in story.payment.unseen}
+    assert codes == {"amount_mismatch", "stray_charge", "reverse_failed"}
+
+
+@pytest.mark.parametrize(
+    ("reported", "left"),
+    [
+        (webhook("refund.succeeded", "re_p", parent="ch_1", minor=3_000), 7_000),
+        (webhook("dispute.opened", "dp_1", parent="ch_1", minor=3_000), 7_000),
+        (webhook("refund.succeeded", "re_p", parent="ch_1", minor=PRICE), 0),
+    ],
+)
+def test_of_a_stray_what_has_gone_back_already_is_not_asked_back_again(
+    reported: ProviderEvent, left: int
+):
+    story = superseded()
+    first = story.payment.calls[0].key
+    story.answers(first, approved())
+    story.reports(reported)
+
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+    refunds = [call.amount_minor for call in story.payment.calls if call.verb == "refund"]
+    assert refunds == ([left] if left else [])
+    (reverse,) = story.txns("reverse")
+    assert reverse.status == ("pending" if left else "success")
+    assert story.payment.status == "processing"
+
+
+@pytest.mark.parametrize("lost_first", [False, True])
+def test_a_dispute_that_is_won_after_the_rest_was_given_back_calls_a_person(*, lost_first: bool):
+    """What comes back is the payer's, and no command of ours gives it to him."""
+    story = in_review()
+    story.review("decline")
+    story.reports(webhook("payment.succeeded"))
+    story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=3_000, at=2))
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.answers(story.newest.key, approved("re_1", 7_000))
+    if lost_first:
+        story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=False, at=3))
+    story.seen()
+
+    story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=True, at=4))
+
+    assert story.payment.status == "cancelled"
+    assert story.payment.attention == "disputed"

@@ -475,6 +475,33 @@ def test_a_reverse_with_a_refund_ends_what_was_captured_otherwise(*, review: boo
     assert not any(call.unresolved for call in story.payment.calls)
 
 
+def test_a_reverse_with_a_refund_ends_a_hold_that_has_settled_unheard_of():
+    """Not captured as far as we know, it is refused every refund."""
+    story = authorized()
+    story.reverse(or_refund=True)
+
+    settled(story)
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE)
+    story.answers(story.newest.key, approved("re_1"))
+    assert story.sums() == ("cancelled", PRICE, 0, PRICE, 0, 0)
+
+
+@pytest.mark.parametrize("disputed", [False, True])
+def test_a_charge_that_an_early_reverse_could_not_undo_stands_and_is_refunded(*, disputed: bool):
+    """It took what we asked for; that a refund of it fails is no reason to stay under way."""
+    story = Story()
+    story.reverse(or_refund=True)
+    story.answers(story.charge_key, approved())
+    if disputed:
+        story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=PRICE))
+
+    settled(story)
+
+    assert story.payment.status == "success"
+    assert [txn.amount_minor for txn in story.txns("refund")] == ([] if disputed else [PRICE])
+
+
 def test_a_merchants_reverse_is_not_refunded_without_his_word_whatever_its_reason():
     story = captured_otherwise(review=False)
     reverse = story.reverse(reason="review_declined")
@@ -483,6 +510,7 @@ def test_a_merchants_reverse_is_not_refunded_without_his_word_whatever_its_reaso
 
     failure = story.txn(reverse).failure
     assert failure is not None and failure.code == "use_refund"
+    assert "orRefund" in failure.message  # a plain refund of it is refused
     assert all(call.verb != "refund" for call in story.payment.calls)
 
 
@@ -511,6 +539,25 @@ def test_a_deadline_ends_what_its_provider_has_refunded_whole():
 
     settled(story)
 
+    assert story.payment.status == "cancelled"
+    assert not any(call.unresolved for call in story.payment.calls)
+
+
+@pytest.mark.parametrize("by_itself", [4_000, PRICE + 1])
+def test_what_was_captured_otherwise_is_reversed_though_its_provider_gave_a_part_back(
+    by_itself: int,
+):
+    """A refund is refused with the word that a reverse does it, and then it has to."""
+    story = captured_otherwise(review=False)
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=by_itself))
+
+    assert story.reverse(or_refund=True).refusal is None
+
+    settled(story)
+    left = PRICE + 1 - by_itself
+    if left:
+        assert (story.newest.verb, story.newest.amount_minor) == ("refund", left)
+        story.answers(story.newest.key, approved("re_1", left))
     assert story.payment.status == "cancelled"
     assert not any(call.unresolved for call in story.payment.calls)
 
