@@ -2,8 +2,8 @@
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from msgspec.structs import replace
 from standardwebhooks import Webhook
@@ -78,6 +78,10 @@ class People:
                             note="simulated",
                         )
                     )
+
+    def meddle(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """All that they do beside that, while things go wrong."""
+        return self.forge(), self.correct(), self.tend_the_desk(), self.list_all()
 
     async def correct(self) -> None:
         """Say how an open transaction ended, by force or not, knowing no better than anybody."""

@@ -120,14 +120,7 @@ class World:
         await self._furnish()
         people, keeper = self._people, self._keeper
         self.spawn(keeper.run())
-        troubles = (
-            keeper.mischief(),
-            people.forge(),
-            people.correct(),
-            people.tend_the_desk(),
-            people.list_all(),
-        )
-        storm = [self.spawn(work) for work in troubles]
+        storm = [self.spawn(work) for work in (keeper.mischief(), *people.meddle())]
         self.spawn(people.review())
         clients = [self.spawn(client.run()) for client in self.clients]
         await self._until(asyncio.sleep(self.options.calm_s * 2))
