@@ -54,6 +54,9 @@ from paygate_engine.stores.base import Document, Query, Unit
 
 ID_MAX: Final = 64
 US_PER_S: Final = 1_000_000
+# One place after the other is read, and meanwhile a delivery may move: on from where it waits,
+# which is looked at first, or back to there to be sent again, which is looked at once more.
+_ALL_PLACES: Final = (*DELIVERY_STATUSES, DELIVERY_STATUSES[0])
 
 Changed = Callable[[Endpoint], Awaitable[Endpoint]]
 
@@ -218,12 +221,12 @@ class NoticeOffice:
         before = None if cursor is None else read_cursor(cursor)
         if cursor is not None and (before is None or not before.startswith("dlv_")):
             return replace(BAD_CURSOR, faults=(replace(BAD_CURSOR.faults[0], pointer="/cursor"),))
-        found: list[Document] = []
-        for each in DELIVERY_STATUSES if status is None else (status,):
+        newest: dict[str, Document] = {}
+        for each in _ALL_PLACES if status is None else (status,):
             where = (("place", place_of(endpoint_id, each)),)
             query = Query(kind=DELIVERY, where=where, id_before=before, limit=limit + 1)
-            found += await self._post.store.query(query)
-        found.sort(key=lambda document: document.id, reverse=True)
+            newest |= {found.id: found for found in await self._post.store.query(query)}
+        found = sorted(newest.values(), key=lambda document: document.id, reverse=True)
         shown = [self._sound(document) for document in found[:limit]]
         return DeliveryPage(
             items=tuple(each for each in shown if each is not None),

@@ -14,7 +14,7 @@ from paygate_actors.endpoints import PER_MERCHANT_MAX, Endpoint
 from paygate_actors.notice_messages import EndpointChange
 from paygate_actors.notice_sender import Answer
 from paygate_actors.outbox import JITTER, SCHEDULE_S, Delivery, delivery_item
-from paygate_engine.stores.base import Unit
+from paygate_engine.stores.base import Document, Query, Unit
 
 BROKEN = Answer(status=500)
 DAY_S = 86_400
@@ -431,3 +431,36 @@ async def test_two_broken_receivers_are_not_told_of_each_other_for_ever(tmp_path
             assert len(here.receivers.to(each.endpoint.url)) == 2 * len(SCHEDULE_S)
             found = await here.deliveries(each.endpoint)
             assert {delivery.status for delivery in found} == {"dead"}
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["on", "back"])
+async def test_a_delivery_that_moves_while_it_is_listed_is_on_the_page_once(
+    *, back: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with notice_rig(tmp_path) as here:
+        made = await here.endpoint()
+        if not back:
+            here.receivers.hanging.add(URL)
+        await here.pay()
+        await here.until_sent(1)
+        await here.quiet()
+        (before,) = await here.deliveries(made.endpoint)
+        query = here.rig.store.query
+
+        async def moves(asked: Query) -> list[Document]:
+            found = await query(asked)
+            monkeypatch.setattr(here.rig.store, "query", query)
+            if back:
+                here.receivers.hanging.add(URL)
+                await here.desk.replay(MERCHANT, made.endpoint.id, before.id)
+            else:
+                here.receivers.let_go()
+            await here.quiet()
+            return found
+
+        monkeypatch.setattr(here.rig.store, "query", moves)
+        (listed,) = await here.deliveries(made.endpoint)
+
+        assert (before.status, listed.status) == (
+            ("delivered", "pending") if back else ("pending", "delivered")
+        )
