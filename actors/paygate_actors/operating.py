@@ -157,7 +157,7 @@ def reverse(
 
 
 def review(draft: Draft, command: ReviewPayment) -> Answer:
-    """A person's decision: approved funds are captured, declined ones voided."""
+    """A person's decision: approved funds are captured, declined ones go back."""
     payment = draft.payment
     if open_txn(payment, "reverse", "capture") is not None:
         return Answer(refusal=IN_PROGRESS)
