@@ -32,6 +32,8 @@ from paygate_actors.sums import charge_of, open_txn, release_of
 
 # What providers say of a hold, or of an unconfirmed object, that is no longer there.
 HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled", "charge_cancelled"})
+# What they say of what is no hold any more: only a refund can give it back, or the rest of it.
+SETTLED: Final = frozenset({"already_settled", "charge_refunded"})
 
 NOT_CONFIRMED: Final = Declined(
     code="not_confirmed",

@@ -9,6 +9,7 @@ from typing import assert_never
 from paygate_actors import events as e
 from paygate_actors.charging import (
     HOLD_GONE,
+    SETTLED,
     announce,
     book_stray,
     mismatch,
@@ -234,7 +235,7 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
     charge = charge_of(draft.payment)
     reverse = _txn_of(draft.payment, call)
     own = is_own_reverse(reverse)
-    not_yet = failure.code in ("operation_pending", "already_settled")
+    not_yet = failure.code == "operation_pending" or failure.code in SETTLED
     if not_yet and own and charge is not None and charge.unresolved:
         # The charge is decided first, and of which amount; its answer starts the void anew.
         return
@@ -249,7 +250,7 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         if own:
             draft.move("cancelled", failure=_why_cancelled(reverse))
         return
-    if failure.code != "already_settled":
+    if failure.code not in SETTLED:
         _not_undone(draft, reverse, failure)
         _stand(draft, own=own, ctx=ctx)
         return

@@ -22,6 +22,7 @@ from paygate_actors import events as e
 from paygate_actors.charging import (
     HOLD_GONE,
     NOT_CONFIRMED,
+    SETTLED,
     charge_said,
     gone_at_provider,
     undoable_minor,
@@ -160,7 +161,7 @@ def _not_cancelled(draft: Draft, void: Call, said: Declined, ctx: Context) -> No
     draft.add(e.CallDeclined(key=void.key, failure=failure, provider_txn_id=said.provider_txn_id))
     if said.code in HOLD_GONE:
         _conclude(draft, charge, ctx)  # it was cancelled before, and that is what was wanted
-    elif said.code != "already_settled" and charge.unresolved:
+    elif said.code not in SETTLED and charge.unresolved:
         draft.attend("release_failed", void.key)
 
 

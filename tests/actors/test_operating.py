@@ -431,8 +431,8 @@ def test_a_hold_that_was_captured_otherwise_cannot_be_captured_again():
     assert len(story.stream) == before
 
 
-def settled(story: Story) -> None:
-    story.answers(story.open_call("void").key, declined("already_settled"))
+def settled(story: Story, word: str = "already_settled") -> None:
+    story.answers(story.open_call("void").key, declined(word))
 
 
 def test_a_declined_review_gives_back_what_has_settled_and_ends():
@@ -543,9 +543,10 @@ def test_a_deadline_ends_what_its_provider_has_refunded_whole():
     assert not any(call.unresolved for call in story.payment.calls)
 
 
+@pytest.mark.parametrize("word", ["already_settled", "charge_refunded"])
 @pytest.mark.parametrize("by_itself", [4_000, PRICE + 1])
 def test_what_was_captured_otherwise_is_reversed_though_its_provider_gave_a_part_back(
-    by_itself: int,
+    by_itself: int, word: str
 ):
     """A refund is refused with the word that a reverse does it, and then it has to."""
     story = captured_otherwise(review=False)
@@ -553,7 +554,7 @@ def test_what_was_captured_otherwise_is_reversed_though_its_provider_gave_a_part
 
     assert story.reverse(or_refund=True).refusal is None
 
-    settled(story)
+    settled(story, word)
     left = PRICE + 1 - by_itself
     if left:
         assert (story.newest.verb, story.newest.amount_minor) == ("refund", left)
@@ -573,3 +574,17 @@ def test_what_is_disputed_whole_is_not_refunded_too_and_calls_a_person():
     assert story.payment.status == "review"
     assert story.txns("reverse")[-1].status == "failed"
     assert "reverse_failed" in {concern.code for concern in story.payment.unseen}
+
+
+def test_a_declined_review_gives_back_the_rest_of_what_the_provider_refunded_a_part_of():
+    """No void is taken any more, and it is not for the age of the charge: it stayed in review."""
+    story = captured_otherwise(review=True)
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=4_000))
+    story.review("decline")
+
+    settled(story, "charge_refunded")
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1 - 4_000)
+    story.answers(story.newest.key, approved("re_1", PRICE + 1 - 4_000))
+    assert story.payment.status == "cancelled"
+    assert [txn.status for txn in story.txns("reverse")] == ["failed", "success"]

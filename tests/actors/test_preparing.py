@@ -289,6 +289,7 @@ UNSAID: Final[dict[str, Outcome]] = {
     "silence": TIMEOUT,
     "not looked at": NOT_SENT,
     "settled": declined("already_settled"),
+    "refunded in part": declined("charge_refunded"),
     "refused": declined("provider_refused"),
 }
 
@@ -304,13 +305,15 @@ def test_nothing_but_cancelled_is_a_definite_no(outcome: Outcome):
     assert charge_of(story).unresolved
 
 
-def test_a_confirmation_that_was_faster_than_its_cancellation_is_a_success():
+@pytest.mark.parametrize("word", ["already_settled", "charge_refunded"])
+def test_a_confirmation_that_was_faster_than_its_cancellation_is_a_success(word: str):
     story = releasing()
 
-    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.answers(story.open_call("void").key, declined(word))
     story.answers(story.charge_key, approved())
 
     assert story.sums()[:3] == ("success", PRICE, PRICE)
+    assert story.payment.attention is None
     assert providers(story) == ["a"]
 
 

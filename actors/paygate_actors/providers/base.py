@@ -255,7 +255,8 @@ class Provider(Protocol):
     async def void(self, call: FollowUpCall) -> Outcome:
         """Undo a hold, an unconfirmed charge, or a charge inside the provider's void window.
 
-        `Declined(code="already_settled")` says that only a refund is possible now.
+        `Declined(code="already_settled")` says that only a refund is possible now, and
+        `charge_refunded` that it is one of the rest: a part has gone back already.
         """
         ...
 

@@ -17,7 +17,7 @@ from paygate_actors.simulation.books import Charge, Operation
 from paygate_actors.simulation.durable import Standing
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.simulation.wishes import NEVER
-from paygate_actors.sums import asserted, in_doubt, left_to_refund
+from paygate_actors.sums import asserted, in_doubt, left_to_refund, refunded
 from paygate_actors.telling import told
 from paygate_actors.views import payment_view, transaction_view
 from paygate_engine.stores.base import AuditRow, Document, Event, Unit
@@ -154,9 +154,14 @@ class Ledger:
             self._check_key(key.name, event)
 
     def _check_decided(self, payment: Payment, reviewed: e.Reviewed) -> None:
-        """Funds that a person declines are given back, unless a dispute has taken them."""
-        disputed_whole = payment.captured_minor and not left_to_refund(payment)
-        if not self.calm or reviewed.decision != "decline" or disputed_whole:
+        """Funds that a person declines are given back."""
+        # Who has not heard what went back already asks for too much; a dispute gives nothing.
+        hindered = any(
+            charge.taken_back_minor or charge.refunded_minor != refunded(payment)
+            for charge in self._charges(payment)
+            if charge.id == payment.provider_txn_id
+        )
+        if not self.calm or reviewed.decision != "decline" or hindered:
             return
         self._declines[payment.id] += 1
         if self._declines[payment.id] > DECLINES_MAX:

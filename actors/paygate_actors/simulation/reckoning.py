@@ -218,8 +218,11 @@ def _flagged(payment: Payment) -> bool:
 
 
 def _insisted(payment: Payment, providers: Providers) -> bool:
-    """Whether an operator insists that it was given back, of which its provider never heard."""
-    said = {txn.id for txn in payment.txns if txn.type == "reverse" and txn.asserted == "success"}
+    """Whether an operator insists on the end of giving it back, of which its provider never heard.
+
+    Whatever he says: from then on nothing is sent any more, and it is his to see to.
+    """
+    said = {txn.id for txn in payment.txns if txn.type == "reverse" and txn.asserted is not None}
     return any(
         call.unresolved and call.transaction_id in said and not _knows(providers, call)
         for call in payment.calls
