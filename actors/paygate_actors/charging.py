@@ -93,6 +93,7 @@ def charge_said(draft: Draft, call: Call, outcome: Outcome, ctx: Context) -> Non
 def announce(draft: Draft, ctx: Context) -> None:
     """Move the payment to where its approved charge puts it."""
     payment = draft.payment
+    overruled(draft, charge_of(payment))
     if payment.captured_minor:
         draft.move("captured")
     elif payment.fraud is not None and payment.fraud.review:
@@ -221,7 +222,7 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
         return
     given_up = is_stray(draft.payment, call)
     if not given_up:
-        _overruled(draft, call)
+        overruled(draft, call)
     draft.approve(
         call,
         provider_txn_id=said.provider_txn_id,
@@ -361,7 +362,7 @@ def _action_required(draft: Draft, call: Call, said: ActionRequired) -> None:
     known = (call.state, call.in_doubt, call.url, call.expires_at_us)
     if not call.unresolved or known == ("action", False, said.url, said.expires_at_us):
         return
-    _overruled(draft, call)
+    overruled(draft, call)
     draft.add(
         e.ActionRequested(
             key=call.key,
@@ -379,9 +380,9 @@ def _action_required(draft: Draft, call: Call, said: ActionRequired) -> None:
     void_charge(draft, waiting, charge)
 
 
-def _overruled(draft: Draft, call: Call) -> None:
+def overruled(draft: Draft, call: Call | None) -> None:
     """Call a person where an operator said that it ended, and its provider says otherwise."""
-    if draft.payment.txns[0].asserted in ("failed", "cancelled"):
+    if call is not None and draft.payment.txns[0].asserted in ("failed", "cancelled"):
         # Whoever was told that nothing was charged may have charged the payer otherwise.
         draft.attend("assertion_overruled", call.key)
 
@@ -392,6 +393,6 @@ def _pending(draft: Draft, call: Call, said: Pending) -> None:
     known = said.provider_txn_id or call.provider_txn_id
     expected = said.expected_by_us or call.expected_by_us
     if (call.state, call.provider_txn_id, call.expected_by_us) != ("pending", known, expected):
-        _overruled(draft, call)
+        overruled(draft, call)
         draft.add(e.CallPending(key=call.key, provider_txn_id=known, expected_by_us=expected))
     draft.move("resumed")

@@ -24,6 +24,8 @@ from paygate_actors.states import FINAL, after
 # Payments that call for a person do so once or twice; of what a provider may report without end,
 # what a person has seen is forgotten first, then the oldest; it may be raised again.
 CONCERNS_MAX: Final = 16
+# Of the facts that end nothing, those that merchants are told of.
+_TOLD: Final = frozenset({"action_required", "held", "authorized"})
 
 
 def evolve(
@@ -308,7 +310,7 @@ def _moved(payment: Payment, event: e.Moved, at_us: int) -> Payment:
         )
     if not final:
         # What merchants are told of is shown as well, whatever an operator has said before.
-        overruled = event.fact == "action_required" and payment.txns[0].asserted is not None
+        overruled = event.fact in _TOLD and payment.txns[0].asserted is not None
         first = payment.txns[0].id
         return _with_txn(changed, first, at_us, asserted=None) if overruled else changed
     return _with_txn(

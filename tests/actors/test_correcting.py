@@ -253,3 +253,20 @@ def test_an_end_that_nobody_knows_otherwise_can_be_forced_in_peace():
     story.correct(story.payment.txns[0].id, "failed", None, force=True)
 
     assert story.payment.attention is None
+
+
+@pytest.mark.parametrize("review", [False, True])
+def test_a_hold_that_stands_is_shown_though_an_end_was_forced_while_it_was_undone(*, review: bool):
+    """Merchants are told that it is held; they would read that it is cancelled."""
+    story = Story(manual=not review, review=review)
+    story.reverse()
+    story.answers(story.charge_key, held())
+    story.correct(story.payment.txns[0].id, "cancelled", None, force=True)
+    before = payment_view(story.payment).status
+
+    story.answers(story.open_call("void").key, declined("api_error"))
+
+    stands = "review" if review else "authorized"
+    assert (before, payment_view(story.payment).status) == ("cancelled", stands)
+    assert story.payment.attention == "assertion_overruled"
+    assert story.refolded() == story.payment
