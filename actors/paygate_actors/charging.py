@@ -295,7 +295,8 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         mismatch(draft, call.key)
         return
     draft.attend("captured_by_provider", transaction_id)
-    announce(draft, ctx)
+    if open_txn(draft.payment, "reverse") is None:  # it is about to say whether this stands
+        announce(draft, ctx)
 
 
 def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:

@@ -212,6 +212,9 @@ def _call_prepared(payment: Payment, event: e.CallPrepared, at_us: int, epoch: i
 
 def _call_approved(payment: Payment, event: e.CallApproved, at_us: int) -> Payment:
     call = _call_of(payment, event.key)
+    # Of a hold that its provider captured by itself, less than the whole is no difference.
+    part = call.state == "approved" and event.amount_minor < call.amount_minor
+    other = event.amount_minor != call.amount_minor and not part
     changed = _with_call(
         payment,
         event.key,
@@ -220,8 +223,7 @@ def _call_approved(payment: Payment, event: e.CallApproved, at_us: int) -> Payme
         provider_txn_id=event.provider_txn_id,
         captured=event.captured,
         confirmed_minor=event.amount_minor,
-        differs=event.amount_minor != call.amount_minor
-        or event.currency != payment.created.currency,
+        differs=call.differs or other or event.currency != payment.created.currency,
     )
     if is_release(payment, call):
         # That an attempt was given up says nothing of the payment's own transaction.
@@ -363,8 +365,7 @@ def _opened(event: e.TransactionOpened, at_us: int) -> Txn:
 
 
 def _settled(payment: Payment, event: e.TransactionSettled, at_us: int) -> Payment:
-    changes: dict[str, object] = {"status": event.status, "failure": event.failure}
-    changes["asserted"] = None
+    changes = dict[str, object](status=event.status, failure=event.failure, asserted=None)
     if event.provider_txn_id is not None:
         changes["provider_txn_id"] = event.provider_txn_id
     if event.amount_minor is not None:
