@@ -10,6 +10,7 @@ from paygate_actors.desk_messages import (
     DeskEntry,
     OpenCall,
 )
+from paygate_actors.giving_back import owed
 from paygate_actors.record import IN_DOUBT, Call, Payment
 from paygate_actors.sums import asserted, in_doubt, unclear, unresolved
 from paygate_actors.views import payment_view
@@ -74,6 +75,8 @@ def _actions(payment: Payment) -> tuple[DeskAction, ...]:
     charge = doubtful_charge(payment)
     if charge is not None and not asserted(payment, charge):
         actions.append("mark_not_charged")
+    if owed(payment) is not None:
+        actions.append("give_back")
     if any(concern.code != IN_DOUBT for concern in payment.unseen):
         actions.append("seen")
     return tuple(actions)

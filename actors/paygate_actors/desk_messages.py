@@ -1,4 +1,4 @@
-"""What operators and merchants hear of what is open: the desk, its three actions, explanations.
+"""What operators and merchants hear of what is open: the desk, its four actions, explanations.
 
 The desk shows every payment with a call whose outcome is not known, or with something that a
 person should look at. Amounts are minor units, times UTC microseconds.
@@ -11,7 +11,7 @@ from msgspec import Struct
 from paygate_actors.events import Verb
 from paygate_actors.messages import Caller, PaymentStatus
 
-DeskAction = Literal["ask_again", "mark_not_charged", "seen"]
+DeskAction = Literal["ask_again", "mark_not_charged", "give_back", "seen"]
 
 CallStanding = Literal["sending", "in_doubt", "pending", "requires_action"]
 """Not answered yet; not known; the provider takes its time; the payer must confirm."""
@@ -26,6 +26,14 @@ class AskAgain(Struct, frozen=True, kw_only=True):
 
 class MarkNotCharged(Struct, frozen=True, kw_only=True):
     """A charge in doubt was not made: refused unless the provider, asked first, lets it be so."""
+
+    caller: Caller
+    payment_id: str
+    reason: str
+
+
+class GiveBack(Struct, frozen=True, kw_only=True):
+    """Give back again what could not be: repeat the newest reverse that failed."""
 
     caller: Caller
     payment_id: str

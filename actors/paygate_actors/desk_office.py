@@ -1,4 +1,4 @@
-"""The desk as the doors see it: its pages, its three actions, and explanations.
+"""The desk as the doors see it: its pages, its four actions, and explanations.
 
 What is listed comes from committed documents, so a restart loses nothing of it; how calls are
 pursued right now is added by those payments whose calls are. Nothing here decides about money.
@@ -15,6 +15,7 @@ from paygate_actors.desk_messages import (
     DeskEntry,
     DeskPage,
     Explanation,
+    GiveBack,
     MarkNotCharged,
     MarkSeen,
     OpenCall,
@@ -28,6 +29,7 @@ from paygate_actors.payment_messages import (
     AskNow,
     AtDesk,
     DoubtfulCharge,
+    GivenBack,
     NotCharged,
     Seen,
     Watched,
@@ -127,6 +129,12 @@ class DeskOffice:
             asked_at_us=asked_at_us,
         )
         return await self._ask(command.payment_id, message)
+
+    async def give_back(self, command: GiveBack) -> DeskEntry | Refusal:
+        """Repeat a reverse that failed; the payment decides whether there is one."""
+        if not await self._is_there(command.caller, command.payment_id):
+            return NO_PAYMENT
+        return await self._ask(command.payment_id, GivenBack(command=command))
 
     async def mark_seen(self, command: MarkSeen) -> DeskEntry | Refusal:
         """Note that a person has looked."""

@@ -13,6 +13,7 @@ from paygate_actors import events as e
 from paygate_actors.desk import open_calls
 from paygate_actors.desk_messages import Ahead, Explanation, OpenCall, Told
 from paygate_actors.evolving import evolve
+from paygate_actors.giving_back import owed
 from paygate_actors.money import Money
 from paygate_actors.projection import look_at_us
 from paygate_actors.pursuit import KEY_WINDOW_MARGIN_S, US_PER_S
@@ -121,6 +122,7 @@ def _ahead(
         *_of_status(payment),
         *_of_transactions(payment),
         *_of_concerns(payment),
+        *_of_what_is_kept(payment),
     ]
     if audience == "merchant":
         steps = [
@@ -230,6 +232,11 @@ def _of_concerns(payment: Payment) -> Iterator[Ahead]:
     for concern in payment.unseen:
         text = f"a person looks: {CONCERNS.get(concern.code, concern.code)}"
         yield _ahead_of("look", "operator", text)
+
+
+def _of_what_is_kept(payment: Payment) -> Iterator[Ahead]:
+    if owed(payment) is not None:
+        yield _ahead_of("give_back", "operator", "an operator has it given back again")
 
 
 def _over(payment: Payment) -> str:

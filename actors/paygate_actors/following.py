@@ -43,6 +43,7 @@ from paygate_actors.sums import (
     left_to_refund,
     refunded,
     refunds_reserved,
+    took_otherwise,
 )
 
 USE_REFUND = Failure(
@@ -284,10 +285,9 @@ def _instead(payment: Payment, reverse: Txn) -> Failure:
 
 def _owed_back(payment: Payment, reverse: Txn) -> bool:
     """Whether it goes on as a refund by itself: of money that nobody wants to keep."""
-    if reverse.origin == "system" or (reverse.origin, reverse.reason) == (
-        "operator",
-        REVIEW_DECLINED,
-    ):
+    if reverse.origin == "system" or reverse.of_stray:
+        return True
+    if (reverse.origin, reverse.reason) == ("operator", REVIEW_DECLINED):
         return True
     return reverse.or_refund and _is_no_success(payment)
 
@@ -295,12 +295,8 @@ def _owed_back(payment: Payment, reverse: Txn) -> bool:
 def _is_no_success(payment: Payment) -> bool:
     # What took another amount than ours never was one, and a hold that settled unheard of is none
     # yet: no refund alone would end it. All else stands, and is refunded as what it is.
-    never = _took_otherwise(payment) or not payment.captured_minor
+    never = took_otherwise(payment) or not payment.captured_minor
     return payment.status != "success" and never
-
-
-def _took_otherwise(payment: Payment) -> bool:
-    return any(call.differs and (call.charges or call.verb == "capture") for call in payment.calls)
 
 
 def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
@@ -356,7 +352,7 @@ def _stand(draft: Draft, *, own: bool, ctx: Context) -> None:
         return
     if charge.state == "action":
         draft.move("action_required", expires_at_us=charge.expires_at_us)
-    elif charge.state == "approved" and not _took_otherwise(draft.payment):
+    elif charge.state == "approved" and not took_otherwise(draft.payment):
         announce(draft, ctx)
 
 

@@ -19,6 +19,7 @@ from paygate_actors.desk_messages import (
     DeskEntry,
     DeskPage,
     Explanation,
+    GiveBack,
     MarkNotCharged,
     MarkSeen,
 )
@@ -277,6 +278,10 @@ class GatewayFront:
     async def mark_not_charged(self, command: MarkNotCharged) -> DeskEntry | Refusal:
         """Set a charge in doubt as not made."""
         return await guarded(self._office.mark_not_charged(command))
+
+    async def give_back(self, command: GiveBack) -> DeskEntry | Refusal:
+        """Repeat a reverse that failed."""
+        return await guarded(self._office.give_back(command))
 
     async def mark_seen(self, command: MarkSeen) -> DeskEntry | Refusal:
         """Note that a person has looked."""

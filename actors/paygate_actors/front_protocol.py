@@ -9,6 +9,7 @@ from paygate_actors.desk_messages import (
     DeskEntry,
     DeskPage,
     Explanation,
+    GiveBack,
     MarkNotCharged,
     MarkSeen,
 )
@@ -114,6 +115,10 @@ class Front(Protocol):
 
     async def mark_not_charged(self, command: MarkNotCharged) -> DeskEntry | Refusal:
         """Set a charge in doubt as not made, where it cannot succeed any more."""
+        ...
+
+    async def give_back(self, command: GiveBack) -> DeskEntry | Refusal:
+        """Repeat a reverse that failed, of money that nobody is to keep."""
         ...
 
     async def mark_seen(self, command: MarkSeen) -> DeskEntry | Refusal:

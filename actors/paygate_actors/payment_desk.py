@@ -11,12 +11,14 @@ from paygate_actors import correcting, facts
 from paygate_actors.desk import desk_entry, doubtful_charge, open_calls
 from paygate_actors.desk_messages import DeskAction, DeskEntry, OpenCall
 from paygate_actors.draft import Draft
+from paygate_actors.giving_back import give_back
 from paygate_actors.messages import Refusal
 from paygate_actors.payment_core import PaymentCore, as_decided
 from paygate_actors.payment_messages import (
     AskNow,
     AtDesk,
     DoubtfulCharge,
+    GivenBack,
     NotCharged,
     Seen,
     Watched,
@@ -86,6 +88,17 @@ class PaymentAtDesk(PaymentCore):
             who=f"key:{command.caller.key_id}", what="mark not charged", why=command.reason
         )
         return self._noted("mark_not_charged", draft, refusal, cause)
+
+    @handles(GivenBack)
+    def on_given_back(self, message: GivenBack) -> object:
+        """Repeat the reverse that failed, where what it was for is still kept."""
+        command = message.command
+        draft, _ = self._draft()
+        refusal = give_back(draft, command)
+        cause = Cause(
+            who=f"key:{command.caller.key_id}", what="give back again", why=command.reason
+        )
+        return self._noted("give_back", draft, refusal, cause)
 
     @handles(Seen)
     def on_seen(self, message: Seen) -> object:

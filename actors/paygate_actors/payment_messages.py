@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from paygate_actors import events as e
 from paygate_actors.card import SealedCard
-from paygate_actors.desk_messages import MarkNotCharged, MarkSeen
+from paygate_actors.desk_messages import GiveBack, MarkNotCharged, MarkSeen
 from paygate_actors.messages import (
     CapturePayment,
     FraudCheck,
@@ -97,6 +97,12 @@ class NotCharged(Struct, frozen=True, kw_only=True):
     key: str | None
     fresh: Outcome | None
     asked_at_us: int
+
+
+class GivenBack(Struct, frozen=True, kw_only=True):
+    """An operator has what could not be given back given back again."""
+
+    command: GiveBack
 
 
 class Seen(Struct, frozen=True, kw_only=True):

@@ -18,10 +18,10 @@ def returned(payment: Payment) -> int:
     return _sum(payment, "return", ("success",))
 
 
-def disputed(payment: Payment) -> int:
+def disputed(payment: Payment, *, about: str | None = None) -> int:
     """Minor units under an open or lost dispute, less what came back."""
-    taken = _sum(payment, "chargeback", ("success", "pending"))
-    return taken - _sum(payment, "chargeback_reversal", ("success",))
+    taken = _sum(payment, "chargeback", ("success", "pending"), about=about)
+    return taken - _sum(payment, "chargeback_reversal", ("success",), about=about)
 
 
 def left_to_refund(payment: Payment) -> int:
@@ -39,9 +39,13 @@ def left_to_refund(payment: Payment) -> int:
 
 def left_of_stray(payment: Payment, stray: Txn) -> int:
     """What the stray took - what was refunded of it - disputed; never below zero."""
-    taken = _sum(payment, "chargeback", ("success", "pending"), about=stray.id)
-    won_back = _sum(payment, "chargeback_reversal", ("success",), about=stray.id)
-    return max(0, stray.amount_minor - refunded(payment, about=stray.id) - taken + won_back)
+    taken = disputed(payment, about=stray.id)
+    return max(0, stray.amount_minor - refunded(payment, about=stray.id) - taken)
+
+
+def took_otherwise(payment: Payment) -> bool:
+    """Whether another amount or currency than ours was taken: that is never a success."""
+    return any(call.differs and (call.charges or call.verb == "capture") for call in payment.calls)
 
 
 def _disputed_elsewise(payment: Payment) -> bool:

@@ -179,6 +179,12 @@ class NotChargedBody(Struct, frozen=True, kw_only=True, rename=wire_name):
     reason: Reason | None = None
 
 
+class GiveBackBody(Struct, frozen=True, kw_only=True, rename=wire_name):
+    """Why an operator has it given back again."""
+
+    reason: Reason | None = None
+
+
 class SeenBody(Struct, frozen=True, kw_only=True, rename=wire_name):
     """What a person found; `upToSeq`: the newest of the concerns that were looked at."""
 

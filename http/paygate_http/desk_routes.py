@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from paygate_actors.desk_messages import AskAgain, DeskEntry, MarkNotCharged, MarkSeen
+from paygate_actors.desk_messages import AskAgain, DeskEntry, GiveBack, MarkNotCharged, MarkSeen
 from paygate_actors.messages import Refusal
-from paygate_http.bodies import NotChargedBody, SeenBody
+from paygate_http.bodies import GiveBackBody, NotChargedBody, SeenBody
 from paygate_http.decode import decode
 from paygate_http.desk_replies import (
     DeskEntryReply,
@@ -68,6 +68,22 @@ async def not_charged(call: Call) -> Answer:
         raise faults.problem()
     command = MarkNotCharged(caller=call.caller, payment_id=payment_id, reason=reason)
     return _shown(await call.front.mark_not_charged(command))
+
+
+async def give_back(call: Call) -> Answer:
+    """Give back again what could not be: the newest reverse that failed is repeated.
+
+    It is for money that nobody is to keep. While it is under way, and once it is done, a
+    repetition changes nothing.
+    """
+    payment_id = call.path_id("paymentID", "payment_not_found")
+    faults = Faults()
+    body = decode(await read_json(call.request), GiveBackBody, faults)
+    reason = _required(body.reason, "/reason", faults)
+    if faults:
+        raise faults.problem()
+    command = GiveBack(caller=call.caller, payment_id=payment_id, reason=reason)
+    return _shown(await call.front.give_back(command))
 
 
 async def seen(call: Call) -> Answer:
@@ -145,6 +161,22 @@ ROUTES: Final = (
             "provider_disagrees",
             "still_may_succeed",
             "provider_silent",
+            "operation_in_progress",
+            "outcome_unknown",
+        ),
+    ),
+    Route(
+        method="POST",
+        path="/api/in-doubt/{paymentID}/give-back",
+        handler=give_back,
+        name="giveBackAgain",
+        summary="Give back again what could not be given back",
+        access="operator",
+        body=GiveBackBody,
+        reply=DeskEntryReply,
+        problems=(
+            "payment_not_found",
+            "payment_not_reversible",
             "operation_in_progress",
             "outcome_unknown",
         ),

@@ -14,7 +14,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from paygate_actors.config import Config
-from paygate_actors.desk_messages import AskAgain, MarkNotCharged, MarkSeen
+from paygate_actors.desk_messages import AskAgain, GiveBack, MarkNotCharged, MarkSeen
 from paygate_actors.front_protocol import Front
 from paygate_actors.messages import (
     ApiKey,
@@ -154,7 +154,7 @@ def _heard(wish: Wish, response: web.Response) -> Heard:
                 payment_id=txn.payment_id,
                 amount_minor=Money.parse(str(txn.amount), txn.currency).minor,
             )
-        case AskAgain() | MarkNotCharged() | MarkSeen():
+        case AskAgain() | MarkNotCharged() | GiveBack() | MarkSeen():
             return EntryHeard(payment_id=_read(response, DeskEntryReply).payment_id)
         case ListPayments():
             page = _read(response, PaymentListReply)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from paygate_actors.desk_messages import AskAgain, MarkNotCharged, MarkSeen
+from paygate_actors.desk_messages import AskAgain, GiveBack, MarkNotCharged, MarkSeen
 from paygate_actors.messages import (
     Caller,
     CapturePayment,
@@ -77,7 +77,7 @@ def request_of(wish: Wish, turn: int) -> Posted:
             body = {"status": wish.status, "reason": wish.reason, "force": wish.force}
             path = f"/api/transactions/{_id(wish.transaction_id)}/status"
             return _post(wish.caller, path, body)
-        case AskAgain() | MarkNotCharged() | MarkSeen():
+        case AskAgain() | MarkNotCharged() | GiveBack() | MarkSeen():
             return _desk_request(wish)
         case ReadPayment():
             return _get(wish.caller, f"/api/payments/{_id(wish.payment_id)}")
@@ -232,6 +232,8 @@ def _desk_request(wish: DeskWish) -> Posted:
             return _post(wish.caller, f"{path}/ask", {})
         case MarkNotCharged():
             return _post(wish.caller, f"{path}/not-charged", {"reason": wish.reason})
+        case GiveBack():
+            return _post(wish.caller, f"{path}/give-back", {"reason": wish.reason})
         case MarkSeen():
             return _post(wish.caller, f"{path}/seen", {"note": wish.note})
         case _:

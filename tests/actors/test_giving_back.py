@@ -1,21 +1,43 @@
 """What is given back while its provider captures it, and what can be given back again."""
 
+from collections.abc import Callable
+
 import pytest
 from payment_cases import (
+    HOUR_US,
     PRICE,
+    TIMEOUT,
     Story,
     approved,
     authorized,
     declined,
+    failed,
+    held,
     in_review,
+    requiring_action,
+    succeeded,
+    superseded,
     webhook,
 )
 
 from paygate_actors import events as e
+from paygate_actors.desk import desk_entry
+from paygate_actors.explaining import explain
 
 
 def moves(story: Story) -> list[str]:
     return [event.fact for event in story.events if isinstance(event, e.Moved)]
+
+
+def ahead(story: Story) -> list[str]:
+    told = explain(
+        story.recorded,
+        (),
+        now_us=story.now_us,
+        in_doubt_flag_us=HOUR_US,
+        audience="operator",
+    )
+    return [step.action for step in told.ahead]
 
 
 # ---------------------------------------------------------------------- captured meanwhile
@@ -74,3 +96,225 @@ def test_what_is_captured_at_its_provider_while_it_is_reversed_goes_on_as_a_refu
 
     assert [txn.amount_minor for txn in story.txns("refund")] == [7_000]
     assert story.payment.status == "success"
+
+
+# ---------------------------------------------------------------------- given back again
+
+
+def stray(*, word: str = "api_error") -> Story:
+    """Money that was taken for an attempt that had been given up; the void of it is refused."""
+    story = failed()
+    story.answers(story.charge_key, approved())
+    story.answers(story.open_call("void").key, declined(word))
+    return story
+
+
+def held_for_nobody() -> Story:
+    """Approved by a person, the capture was declined, and then the hold could not be given free."""
+    story = in_review()
+    story.review("approve")
+    story.answers(story.newest.key, declined("try_again"))
+    story.answers(story.open_call("void").key, declined("api_error"))
+    return story
+
+
+def taken_otherwise(*, captured: bool) -> Story:
+    """One unit more than was asked for, and it cannot be undone."""
+    story = Story(manual=not captured)
+    story.answers(
+        story.charge_key, approved(minor=PRICE + 1) if captured else held(minor=PRICE + 1)
+    )
+    story.answers(story.open_call("void").key, declined("api_error"))
+    return story
+
+
+KEPT = {
+    "a stray": (stray, PRICE),
+    "a hold of a failed payment": (held_for_nobody, PRICE),
+    "a charge of another amount": (lambda: taken_otherwise(captured=True), PRICE + 1),
+    "a hold of another amount": (lambda: taken_otherwise(captured=False), PRICE + 1),
+}
+each_kept = pytest.mark.parametrize(("made", "minor"), KEPT.values(), ids=KEPT)
+
+
+@each_kept
+def test_what_could_not_be_voided_is_voided_when_an_operator_has_it_given_back(
+    made: Callable[[], Story], minor: int
+):
+    story = made()
+    status = story.payment.status
+    assert "give_back" in desk_entry(story.payment).actions
+
+    assert story.gives_back() is None
+
+    void = story.open_call("void")
+    assert (void.provider, void.target, void.amount_minor) == ("a", "ch_1", minor)
+    assert "give_back" not in desk_entry(story.payment).actions
+    story.answers(void.key, approved(minor=minor, captured=False))
+    assert [txn.status for txn in story.txns("reverse")] == ["failed", "success"]
+    assert story.payment.status == ("failed" if status == "failed" else "cancelled")
+    assert story.refolded() == story.payment
+
+
+@each_kept
+def test_what_settled_meanwhile_is_refunded_when_an_operator_has_it_given_back(
+    made: Callable[[], Story], minor: int
+):
+    story = made()
+    story.gives_back()
+
+    story.answers(story.open_call("void").key, declined("already_settled"))
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", minor)
+    story.answers(story.newest.key, approved("re_1", minor))
+    assert [txn.status for txn in story.txns("reverse")] == ["failed", "success"]
+    assert "give_back" not in desk_entry(story.payment).actions
+
+
+@each_kept
+def test_what_is_given_back_is_not_given_back_again(made: Callable[[], Story], minor: int):
+    story = made()
+    story.gives_back()
+    under_way = len(story.stream)
+
+    assert story.gives_back() is None
+    assert len(story.stream) == under_way
+
+    story.answers(story.open_call("void").key, approved(minor=minor, captured=False))
+    over = len(story.stream)
+    assert story.gives_back() is None
+    assert len(story.stream) == over
+
+
+@each_kept
+def test_what_is_refused_again_calls_a_person_and_can_be_given_back_again(
+    made: Callable[[], Story], minor: int
+):
+    story = made()
+    story.seen()
+    story.gives_back()
+
+    story.answers(story.open_call("void").key, declined("api_error"))
+
+    assert story.payment.attention == "reverse_failed"
+    assert story.gives_back() is None
+    assert story.open_call("void").amount_minor == minor
+
+
+def test_a_refund_that_was_refused_is_refunded_again_and_not_voided():
+    story = stray(word="already_settled")
+    story.answers(story.open_call("refund").key, declined("insufficient_balance"))
+
+    story.gives_back()
+
+    assert (story.newest.verb, story.newest.amount_minor, story.newest.target) == (
+        "refund",
+        PRICE,
+        "ch_1",
+    )
+
+
+def test_of_a_stray_only_what_has_not_gone_back_is_given_back_again():
+    story = stray()
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=4_000))
+
+    story.gives_back()
+
+    assert story.newest.amount_minor == PRICE - 4_000
+
+
+def test_what_came_back_of_a_declined_review_is_given_back_again():
+    """Its refund succeeded, the payment ended, and the payer's account was closed."""
+    story = in_review()
+    story.review("decline")
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    refund = story.open_call("refund").key
+    story.answers(refund, approved("re_1"))
+    story.answers(refund, declined("account_closed"))
+    assert (story.payment.status, story.payment.attention) == ("cancelled", "refund_failed")
+
+    assert story.gives_back() is None
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE)
+    story.answers(story.newest.key, approved("re_2"))
+    assert [txn.status for txn in story.txns("reverse")] == ["failed", "success"]
+    assert story.payment.status == "cancelled"
+
+
+NOTHING_KEPT = {
+    "a success": succeeded,
+    "a failed payment": failed,
+    "a payer who is asked": requiring_action,
+    "a hold": authorized,
+    "a charge that is tried elsewhere": superseded,
+}
+
+
+@pytest.mark.parametrize("made", NOTHING_KEPT.values(), ids=NOTHING_KEPT)
+def test_where_nothing_is_kept_nothing_is_given_back(made: Callable[[], Story]):
+    story = made()
+    before = len(story.stream)
+
+    refused = story.gives_back()
+
+    assert refused is not None
+    assert refused.code == "payment_not_reversible"
+    assert len(story.stream) == before
+
+
+def test_a_reverse_that_failed_of_a_success_is_the_merchants_business():
+    story = succeeded()
+    story.reverse()
+    story.answers(story.open_call("void").key, declined("api_error"))
+
+    refused = story.gives_back()
+
+    assert refused is not None
+    assert "give_back" not in desk_entry(story.payment).actions
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_the_payers_bank_has_taken_is_not_given_back_too(*, lost: bool):
+    story = taken_otherwise(captured=True)
+    story.reports(webhook("dispute.opened", "dp_1", parent="ch_1", minor=3_000, at=2))
+    if lost:
+        story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=False, at=3))
+
+    refused = story.gives_back()
+
+    assert refused is not None
+    story.reports(webhook("dispute.closed", "dp_1", parent="ch_1", won=True, at=4))
+    assert story.gives_back() is None
+
+
+@each_kept
+def test_while_it_is_not_known_what_became_of_it_nothing_is_given_back_beside(
+    made: Callable[[], Story], minor: int
+):
+    """An operator's word ends the transaction; its void may still do it."""
+    story = made()
+    story.gives_back()
+    void = story.open_call("void")
+    story.answers(void.key, TIMEOUT)
+    story.correct(story.txns("reverse")[-1].id, "failed", None, force=True)
+    before = len(story.stream)
+
+    story.gives_back()
+
+    assert len(story.stream) == before
+    story.answers(void.key, approved(minor=minor, captured=False))
+    assert story.txns("reverse")[-1].status == "success"
+
+
+@each_kept
+def test_an_explanation_says_that_an_operator_can_have_it_given_back(
+    made: Callable[[], Story], minor: int
+):
+    story = made()
+    story.seen()
+
+    assert ahead(story) == ["give_back"]
+
+    story.gives_back()
+    story.answers(story.open_call("void").key, approved(minor=minor, captured=False))
+    assert ahead(story) == ["nothing"]

@@ -8,9 +8,9 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from paygate_actors import charging, correcting, facts, operating, preparing
+from paygate_actors import charging, correcting, facts, giving_back, operating, preparing
 from paygate_actors import events as e
-from paygate_actors.desk_messages import MarkNotCharged, MarkSeen
+from paygate_actors.desk_messages import GiveBack, MarkNotCharged, MarkSeen
 from paygate_actors.draft import Answer, Context, Draft, first_transaction_id
 from paygate_actors.evolving import evolve
 from paygate_actors.messages import (
@@ -204,6 +204,11 @@ class Story:
             asked_at_us=self.now_us,
         )
         return self._ask(lambda draft: correcting.not_charged(draft, message, self.ctx, can))
+
+    def gives_back(self) -> Refusal | None:
+        """An operator has it given back again."""
+        command = GiveBack(caller=OPERATOR, payment_id=PAYMENT_ID, reason="The bank works again.")
+        return self._ask(lambda draft: giving_back.give_back(draft, command))
 
     def seen(self, *, up_to_seq: int | None = None) -> Refusal | None:
         """An operator has looked."""

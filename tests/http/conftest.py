@@ -18,6 +18,7 @@ from paygate_actors.desk_messages import (
     DeskEntry,
     DeskPage,
     Explanation,
+    GiveBack,
     MarkNotCharged,
     MarkSeen,
     OpenCall,
@@ -251,7 +252,12 @@ class FakeFront:
     async def mark_seen(self, command: MarkSeen) -> DeskEntry | Refusal:
         return self._at_desk(command)
 
-    def _at_desk(self, command: AskAgain | MarkNotCharged | MarkSeen) -> DeskEntry | Refusal:
+    async def give_back(self, command: GiveBack) -> DeskEntry | Refusal:
+        return self._at_desk(command)
+
+    def _at_desk(
+        self, command: AskAgain | MarkNotCharged | GiveBack | MarkSeen
+    ) -> DeskEntry | Refusal:
         refusal = self._note(command)
         found = self.payments_by_id.get(command.payment_id)
         return NO_PAYMENT if found is None else refusal or self._entry(found)

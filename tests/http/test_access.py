@@ -30,6 +30,7 @@ MATRIX = {
     "listInDoubt": (401, 403, 403, 200, 403),
     "askAgain": (401, 403, 403, 200, 403),
     "markNotCharged": (401, 403, 403, 200, 403),
+    "giveBackAgain": (401, 403, 403, 200, 403),
     "markSeen": (401, 403, 403, 200, 403),
     "listTransactions": (401, 200, 200, 200, 403),
     "readTransaction": (401, 200, 404, 200, 403),
@@ -70,6 +71,7 @@ def request_of(gateway: Any, name: str) -> Any:
         "switchProvider": {"isActive": False},
         "updateProvider": {"weight": 2},
         "markNotCharged": {"reason": "Not in the provider's records."},
+        "giveBackAgain": {"reason": "Its account works again."},
         "markSeen": {"note": "Known to the bank."},
         "createWebhookEndpoint": {"url": "https://shop.example/hook"},
     }.get(name, {})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from paygate_actors.desk_messages import AskAgain, MarkNotCharged, MarkSeen, OpenCall
+from paygate_actors.desk_messages import AskAgain, GiveBack, MarkNotCharged, MarkSeen, OpenCall
 from paygate_actors.messages import Refusal
 
 AT_US = 1_768_473_000_000_000
@@ -79,6 +79,7 @@ async def test_an_explanation_has_why_next_and_calls(gateway: Any) -> None:
     [
         ("ask", None, AskAgain, {}),
         ("not-charged", {"reason": "Gone."}, MarkNotCharged, {"reason": "Gone."}),
+        ("give-back", {"reason": "Again."}, GiveBack, {"reason": "Again."}),
         ("seen", {"note": "Known."}, MarkSeen, {"note": "Known.", "up_to_seq": None}),
         ("seen", {"note": "Known.", "upToSeq": 7}, MarkSeen, {"up_to_seq": 7}),
     ],
@@ -104,6 +105,8 @@ async def test_an_action_becomes_its_command_under_the_key_of_who_asks(
         ("not-charged", {"reason": 7}, {"/reason": "invalid_type"}),
         ("not-charged", {"reason": "4242 4242 4242 4242"}, {"/reason": "card_number_in_text"}),
         ("not-charged", {"reason": "x" * 501}, {"/reason": "invalid_value"}),
+        ("give-back", {}, {"/reason": "required"}),
+        ("give-back", {"reason": "4242 4242 4242 4242"}, {"/reason": "card_number_in_text"}),
         ("seen", {}, {"/note": "required"}),
         ("seen", {"note": " \t\n"}, {"/note": "required"}),
         ("seen", {"note": "a\u0000b"}, {"/note": "control_character"}),

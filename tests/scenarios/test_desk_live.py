@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 # More than any test here makes calls.
 ALWAYS = 10_000
 REASON = {"reason": "Not in the provider's dashboard."}
+AGAIN = {"reason": "Its account works again."}
 NOTE = {"note": "Called the bank."}
 
 
@@ -128,6 +129,47 @@ async def test_what_calls_a_person_is_listed_until_somebody_has_looked(live: Liv
     cleared = [e for e in await live.events(made["id"]) if e["type"] == "attention_cleared"]
     assert [each["data"]["note"] for each in cleared] == [NOTE["note"]]
     assert await live.metric('paygate_desk_actions_total{action="seen"}') == before + 2
+
+
+async def test_what_could_not_be_given_back_is_given_back_again_and_once(live: Live):
+    await live.fault("wrong_amount", operation="charge")
+    await live.fault("decline", operation="void")
+    payment_id = (await live.pay(wait_s=None))["id"]
+    await live.until(
+        lambda: live.transactions(payment_id),
+        lambda seen: [each["status"] for each in seen if each["type"] == "reverse"] == ["failed"],
+    )
+    entry = await on_desk(live, payment_id)
+    before = await live.effects(payment_id)
+
+    answers = await asyncio.gather(*(act(live, payment_id, "give-back", AGAIN) for _ in range(5)))
+    ended = await live.until_status(payment_id, "cancelled")
+    later = await act(live, payment_id, "give-back", AGAIN)
+
+    assert entry is not None
+    assert entry["actions"] == ["give_back", "seen"]
+    assert before == [("charge", 999)]
+    assert {answer.status for answer in (*answers, later)} == {200}
+    assert "give_back" not in later.body["actions"]
+    assert ended["amountCaptured"] == 0
+    assert await live.effects(payment_id) == [("charge", 999), ("void", 999)]
+    kinds = [(each["type"], each["status"]) for each in await live.transactions(payment_id)]
+    assert sorted(kinds) == [
+        ("payment", "cancelled"),
+        ("reverse", "failed"),
+        ("reverse", "success"),
+    ]
+    told = (await live.get(f"/api/payments/{payment_id}/events")).text
+    assert AGAIN["reason"] not in told
+
+
+async def test_what_nothing_is_kept_of_is_not_given_back(live: Live):
+    made = await live.pay()
+
+    refused = await act(live, made["id"], "give-back", AGAIN)
+
+    assert refused.code == (409, "payment_not_reversible")
+    assert await live.effects(made["id"]) == [("charge", 1_000)]
 
 
 async def test_many_who_ask_at_once_make_one_look_up(live: Live):

@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol, assert_never, get_args
 from msgspec import Struct
 
 from paygate_actors.config import Config
-from paygate_actors.desk_messages import AskAgain, DeskEntry, MarkNotCharged, MarkSeen
+from paygate_actors.desk_messages import AskAgain, DeskEntry, GiveBack, MarkNotCharged, MarkSeen
 from paygate_actors.front_protocol import Front
 from paygate_actors.messages import (
     ApiKey,
@@ -94,7 +94,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 Operation = CapturePayment | RefundPayment | ReversePayment
 Correction = ReviewPayment | SetTransactionStatus
-DeskWish = AskAgain | MarkNotCharged | MarkSeen
+DeskWish = AskAgain | MarkNotCharged | GiveBack | MarkSeen
 Wish = (
     ProcessPayment
     | Operation
@@ -231,7 +231,7 @@ class FrontDoor:
                 return heard(await front.review(wish))
             case SetTransactionStatus():
                 return heard(await front.set_status(wish))
-            case AskAgain() | MarkNotCharged() | MarkSeen():
+            case AskAgain() | MarkNotCharged() | GiveBack() | MarkSeen():
                 return heard(await self._at_the_desk(wish))
             case ReadPayment():
                 return heard(await front.payment(wish.caller, wish.payment_id))
@@ -266,6 +266,8 @@ class FrontDoor:
                 return await self._front.ask_again(wish)
             case MarkNotCharged():
                 return await self._front.mark_not_charged(wish)
+            case GiveBack():
+                return await self._front.give_back(wish)
             case MarkSeen():
                 return await self._front.mark_seen(wish)
             case _:

@@ -30,8 +30,8 @@ _OVER = ("failed", "cancelled")
 OUTBOX = "outbox/"
 # The ids of events that no provider sent begin so.
 FORGED = "evt_forged_"
-# While everything works, what an operator has declined as often as this is not being given back.
-DECLINES_MAX = 2
+# While everything works, what operators have had given back as often as this does not go back.
+TRIES_MAX = 2
 # Whole card numbers of the clients: none of them may ever be written.
 CARDS = (
     b"4242424242424242",
@@ -56,7 +56,7 @@ class Ledger:
         self.lives: Callable[[int], bool] = lambda _: True
         """Whether a node's epoch is not over."""
         self.events = 0
-        self.reviews = 0
+        self.decided = 0
         self.calm = False
         """Whether everything works from now on."""
         self.newest = ""
@@ -65,7 +65,7 @@ class Ledger:
         self._payment_of: dict[str, str] = {}
         self._made: dict[str, Event] = {}
         self._orders: dict[str, Event] = {}
-        self._declines: Counter[str] = Counter()
+        self._tries: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ commits
 
@@ -112,8 +112,10 @@ class Ledger:
         words = told(recorded, currency=after.created.currency)
         self._trace.note(f"recorded: {words}", about=about, detail=event.body)
         match recorded:
-            case e.Reviewed():
-                self.reviews += 1
+            case e.Reviewed(decision="approve"):
+                self.decided += 1
+            case e.TransactionOpened(type="reverse", origin="operator"):
+                self.decided += 1
                 self._check_decided(after, recorded)
             case e.PaymentCreated():
                 self._check_created(recorded, event)
@@ -153,23 +155,22 @@ class Ledger:
         else:
             self._check_key(key.name, event)
 
-    def _check_decided(self, payment: Payment, reviewed: e.Reviewed) -> None:
-        """Funds that a person declines are given back."""
+    def _check_decided(self, payment: Payment, reverse: e.TransactionOpened) -> None:
+        """What a person declines, or has given back again, is given back."""
+        about = payment.txn(reverse.stray_id or "") or payment
         # Who has not heard what went back already asks for too much; a dispute gives nothing.
         hindered = any(
-            charge.taken_back_minor or charge.refunded_minor != refunded(payment)
+            charge.taken_back_minor
+            or charge.refunded_minor != refunded(payment, about=reverse.stray_id)
             for charge in self._charges(payment)
-            if charge.id == payment.provider_txn_id
+            if charge.id == about.provider_txn_id
         )
-        if not self.calm or reviewed.decision != "decline" or hindered:
+        if not self.calm or hindered:
             return
-        self._declines[payment.id] += 1
-        if self._declines[payment.id] > DECLINES_MAX:
-            raise Violation(
-                "what a person decides is done",
-                f"declined {self._declines[payment.id]} times, and {payment.status}",
-                subject=payment.id,
-            )
+        self._tries[about.id] += 1
+        if self._tries[about.id] > TRIES_MAX:
+            said = f"given back {self._tries[about.id]} times, and {payment.status}"
+            raise Violation("what a person decides is done", said, subject=payment.id)
 
     def _check_order(self, name: str, event: Event) -> None:
         """An order without a key is paid once, unless its payment is over and took nothing."""

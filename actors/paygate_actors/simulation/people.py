@@ -8,7 +8,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 from standardwebhooks import Webhook
 
-from paygate_actors.desk_messages import AskAgain, MarkNotCharged, MarkSeen
+from paygate_actors.desk_messages import AskAgain, GiveBack, MarkNotCharged, MarkSeen
+from paygate_actors.giving_back import owed
 from paygate_actors.messages import ReviewPayment, SetTransactionStatus
 from paygate_actors.record import Payment, Txn
 from paygate_actors.simulation.doors import (
@@ -64,10 +65,12 @@ class People:
         self._forged = 0
 
     async def review(self) -> None:
-        """Look at what waits for a person, now and then."""
+        """Look at what waits for a person, now and then; and at what is owed, once all works."""
         while True:
             await asyncio.sleep(self._dice.between(*_LOOK_S))
             for payment in list(self._ledger.payments.values()):
+                if self._dice.healed and owed(payment) is not None:
+                    await self._give_back(payment)
                 if payment.status == "review" and int(payment.id[-1], 36) % OVERLOOKED:
                     approve = self._dice.rng.random() < 0.6  # noqa: PLR2004 - most are fine
                     await self._ask(
@@ -78,6 +81,13 @@ class People:
                             note="simulated",
                         )
                     )
+
+    async def _give_back(self, payment: Payment) -> None:
+        wish = GiveBack(caller=OPERATOR, payment_id=payment.id, reason="simulated")
+        heard = await self._ask(wish)
+        # What moved while he asked may have given it back, or taken it.
+        if isinstance(heard, Refused) and heard.code not in AGAIN | {"payment_not_reversible"}:
+            raise Violation("an operator is heard", heard.code, subject=payment.id)
 
     def meddle(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """All that they do beside that, while things go wrong."""

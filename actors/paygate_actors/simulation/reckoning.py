@@ -9,6 +9,7 @@ from typing import Final
 
 from paygate_actors import events as e
 from paygate_actors.evolving import evolve
+from paygate_actors.giving_back import owed
 from paygate_actors.inbox import read_stored
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment
 from paygate_actors.record import Call, Payment
@@ -212,9 +213,12 @@ def _check_disputed(payment: Payment, charge: Charge) -> None:
 
 
 def _flagged(payment: Payment) -> bool:
-    """Whether a person was called because the provider would not give it back."""
+    """Whether a person was called because the provider would not give it back, and cannot either.
+
+    What can be given back again he has given back by now.
+    """
     undone = [txn for txn in payment.txns if txn.type == "reverse" and txn.status == "failed"]
-    return bool(payment.concerns) and bool(undone)
+    return bool(payment.concerns) and bool(undone) and owed(payment) is None
 
 
 def _insisted(payment: Payment, providers: Providers) -> bool:
