@@ -29,11 +29,12 @@ def owed(payment: Payment) -> Txn | None:
 
 
 def give_back(draft: Draft, command: GiveBack) -> Refusal | None:
-    """Repeat it; None: it is under way, now or already, or has been given back."""
+    """Repeat it; None: so it is, now or already, under way or done."""
     payment = draft.payment
     failed = owed(payment)
     if failed is None:
-        done = any(txn.type == "reverse" and txn.status != "failed" for txn in payment.txns)
+        again = (txn for txn in payment.txns if (txn.origin, txn.reason) == ("operator", AGAIN))
+        done = any(txn.status in ("pending", "success") for txn in again)
         return None if done else NOTHING_KEPT
     last = _calls(payment, failed)[-1]
     minor = _minor(payment, failed, last)

@@ -273,6 +273,19 @@ def test_a_reverse_that_failed_of_a_success_is_the_merchants_business():
     assert "give_back" not in desk_entry(story.payment).actions
 
 
+def test_what_a_merchant_has_given_back_is_not_taken_for_a_repetition():
+    """Two hundred would say that it is done; the rest of it is not."""
+    story = succeeded()
+    story.reverse(or_refund=True)
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.answers(story.open_call("refund").key, declined("insufficient_balance"))
+
+    refused = story.gives_back()
+
+    assert refused is not None
+    assert refused.code == "payment_not_reversible"
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_what_the_payers_bank_has_taken_is_not_given_back_too(*, lost: bool):
     story = taken_otherwise(captured=True)
