@@ -44,8 +44,21 @@ def left_of_stray(payment: Payment, stray: Txn) -> int:
 
 
 def took_otherwise(payment: Payment) -> bool:
-    """Whether another amount or currency than ours was taken: that is never a success."""
-    return any(call.differs and (call.charges or call.verb == "capture") for call in payment.calls)
+    """Whether another amount or currency than ours was taken: that is never a success.
+
+    Of a stray it says nothing: that is no business of the payment's own money.
+    """
+    return any(
+        call.differs
+        and (call.charges or call.verb == "capture")
+        and not booked_as_stray(payment, call)
+        for call in payment.calls
+    )
+
+
+def booked_as_stray(payment: Payment, call: Call) -> bool:
+    """Whether what the call took is a stray, which is given back by a reverse of its own."""
+    return any((txn.type, txn.reason) == ("stray", call.key) for txn in payment.txns)
 
 
 def _disputed_elsewise(payment: Payment) -> bool:
