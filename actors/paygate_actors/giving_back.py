@@ -11,7 +11,14 @@ from paygate_actors.desk_messages import GiveBack
 from paygate_actors.draft import Draft
 from paygate_actors.messages import Refusal
 from paygate_actors.record import Call, Payment, Txn
-from paygate_actors.sums import charge_of, disputed, left_of_stray, left_to_refund, took_otherwise
+from paygate_actors.sums import (
+    booked_as_stray,
+    charge_of,
+    disputed,
+    left_of_stray,
+    left_to_refund,
+    took_otherwise,
+)
 
 AGAIN: Final = "given_back_again"
 NOTHING_KEPT: Final = Refusal(
@@ -77,6 +84,8 @@ def _minor(payment: Payment, failed: Txn, last: Call) -> int:
     never = payment.status != "success" and took_otherwise(payment)
     if charge is None or charge.state != "approved" or not (over or never):
         return 0
+    if booked_as_stray(payment, charge):
+        return 0  # it succeeded after it was given up, and the stray's own reverse gives it back
     if payment.captured_minor:
         return left_to_refund(payment)
     # A refund that came back, of a payment that is cancelled since: its sums know it no more.

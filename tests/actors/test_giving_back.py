@@ -241,6 +241,25 @@ def test_what_came_back_of_a_declined_review_is_given_back_again():
     assert story.payment.status == "cancelled"
 
 
+def test_what_is_a_stray_is_not_given_back_with_the_payment_too():
+    """The payer's charge could not be undone, was declined, and succeeded after all."""
+    story = requiring_action()
+    story.reverse()
+    story.answers(story.open_call("void").key, declined("api_error"))
+    story.answers(story.charge_key, declined())
+    story.answers(story.charge_key, approved())
+    before = len(story.stream)
+
+    assert "give_back" not in desk_entry(story.payment).actions
+    story.gives_back()
+    assert len(story.stream) == before
+
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.answers(story.open_call("refund").key, approved("re_1"))
+    story.gives_back()
+    assert [call.verb for call in story.payment.calls] == ["charge", "void", "void", "refund"]
+
+
 NOTHING_KEPT = {
     "a success": succeeded,
     "a failed payment": failed,
