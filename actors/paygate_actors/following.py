@@ -210,8 +210,12 @@ def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context, at_us: int
                     id=call.transaction_id, status="failed", failure=failure, fact_at_us=at_us
                 )
             )
-            if _txn_of(draft.payment, call).type == "reverse":
-                draft.attend("reverse_failed", call.transaction_id)
+            reverse = _txn_of(draft.payment, call)
+            if reverse.type == "reverse":
+                draft.attend("reverse_failed", reverse.id)
+                if draft.payment.status not in ("authorized", "review"):
+                    # Those are announced, and their reverse can be asked for again.
+                    _stand(draft, own=is_own_reverse(reverse), ctx=ctx)
         case "charge" | "authorize":
             raise TypeError("a charge is no follow-up")
         case _:

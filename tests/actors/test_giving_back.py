@@ -98,6 +98,20 @@ def test_what_is_captured_at_its_provider_while_it_is_reversed_goes_on_as_a_refu
     assert story.payment.status == "success"
 
 
+def test_a_charge_whose_early_reverse_is_refused_as_a_refund_stands():
+    """It was captured in part while it was undone; nobody would ever say what became of it."""
+    story = Story(manual=True)
+    story.reverse(or_refund=True)
+    story.answers(story.charge_key, held())
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.reports(webhook("payment.succeeded", minor=7_000))
+
+    story.answers(story.open_call("refund").key, declined("amount_too_large"))
+
+    assert story.sums()[:3] == ("success", PRICE, 7_000)
+    assert story.txn(story.refund()).amount_minor == 7_000
+
+
 # ---------------------------------------------------------------------- given back again
 
 
