@@ -6,7 +6,6 @@ one that never was a success, of a stray. How it ends is `following`'s business,
 
 from typing import Final
 
-from paygate_actors.charging import undoable_minor
 from paygate_actors.desk_messages import GiveBack
 from paygate_actors.draft import Draft
 from paygate_actors.messages import Refusal
@@ -17,6 +16,8 @@ from paygate_actors.sums import (
     disputed,
     left_of_stray,
     left_to_refund,
+    refunded,
+    returned,
     took_otherwise,
 )
 
@@ -43,7 +44,7 @@ def give_back(draft: Draft, command: GiveBack) -> Refusal | None:
         done = any(txn.type == "reverse" and txn.status != "failed" for txn in payment.txns)
         return None if done else NOTHING_KEPT
     last = _calls(payment, failed)[-1]
-    minor = _minor(payment, failed, last)
+    minor = _minor(payment, failed)
     reverse_id = draft.open_transaction(
         "reverse",
         origin="operator",
@@ -71,10 +72,10 @@ def _kept(payment: Payment, failed: Txn) -> bool:
         return False
     if disputed(payment, about=failed.stray_id):
         return False  # while the payer's bank has it, or has had it, nothing is given back beside
-    return _minor(payment, failed, calls[-1]) > 0
+    return _minor(payment, failed) > 0
 
 
-def _minor(payment: Payment, failed: Txn, last: Call) -> int:
+def _minor(payment: Payment, failed: Txn) -> int:
     """What is left to give back of what the reverse was for; in minor units."""
     if failed.stray_id is not None:
         stray = payment.txn(failed.stray_id)
@@ -88,8 +89,12 @@ def _minor(payment: Payment, failed: Txn, last: Call) -> int:
         return 0  # it succeeded after it was given up, and the stray's own reverse gives it back
     if payment.captured_minor:
         return left_to_refund(payment)
-    # A refund that came back, of a payment that is cancelled since: its sums know it no more.
-    return last.amount_minor if last.verb == "refund" else undoable_minor(payment, charge)
+    # The sums of a payment that is cancelled know of no money any more, nor of what came back.
+    captured = [
+        txn.amount_minor for txn in payment.txns if (txn.type, txn.status) == ("capture", "success")
+    ]
+    taken = captured[-1] if captured else charge.confirmed_minor or 0
+    return max(0, taken - refunded(payment) - returned(payment))
 
 
 def _calls(payment: Payment, reverse: Txn) -> list[Call]:

@@ -274,6 +274,40 @@ def test_what_is_a_stray_is_not_given_back_with_the_payment_too():
     assert [call.verb for call in story.payment.calls] == ["charge", "void", "void", "refund"]
 
 
+@pytest.mark.parametrize("by_itself", [4_000, PRICE])
+def test_what_its_provider_has_refunded_since_it_came_back_is_not_given_back_too(by_itself: int):
+    story = in_review()
+    story.review("decline")
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    refund = story.open_call("refund").key
+    story.answers(refund, approved("re_1"))
+    story.answers(refund, declined("account_closed"))
+
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=by_itself))
+
+    left = PRICE - by_itself
+    assert ("give_back" in desk_entry(story.payment).actions) == (left > 0)
+    story.gives_back()
+    assert [call.amount_minor for call in story.payment.calls if call.verb == "refund"] == (
+        [PRICE, left] if left else [PRICE]
+    )
+
+
+def test_what_was_given_back_in_two_parts_and_came_back_whole_is_given_back_whole():
+    story = Story()
+    story.answers(story.charge_key, approved(minor=PRICE + 1))
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=4_000, at=2))
+    story.answers(story.open_call("void").key, declined("charge_refunded"))
+    refund = story.open_call("refund").key
+    story.answers(refund, approved("re_1", PRICE + 1 - 4_000))
+    story.answers(refund, declined("account_closed"))
+    story.reports(webhook("refund.failed", "re_p", parent="ch_1", minor=4_000, at=3))
+
+    story.gives_back()
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
+
+
 NOTHING_KEPT = {
     "a success": succeeded,
     "a failed payment": failed,
