@@ -53,6 +53,16 @@ def refund_reported(draft: Draft, event: ProviderEvent, provider: str) -> None:
     _settle(draft, refund_id, status, event)
 
 
+def stray_captured(draft: Draft, key: str, amount: Money) -> None:
+    """Of a hold that was given up less than the whole was captured: no more can be given back."""
+    for stray in draft.payment.txns:
+        less = amount.minor < stray.amount_minor and amount.currency == stray.currency
+        if (stray.type, stray.reason) == ("stray", key) and less:
+            draft.add(
+                e.TransactionSettled(id=stray.id, status="success", amount_minor=amount.minor)
+            )
+
+
 def _stray_of(payment: Payment, event: ProviderEvent, provider: str) -> Txn | None:
     named = (event.provider_txn_id, event.parent_txn_id)
     if provider == payment.provider and payment.provider_txn_id in named and payment.captured_minor:

@@ -237,6 +237,29 @@ def test_of_a_stray_only_what_has_not_gone_back_is_given_back_again():
     assert story.newest.amount_minor == PRICE - 4_000
 
 
+@pytest.mark.parametrize("heard_before", [True, False])
+def test_of_a_stray_hold_only_what_its_provider_has_captured_is_given_back(*, heard_before: bool):
+    """A refund of the whole is refused, however often it is asked for."""
+    story = Story(manual=True)
+    story.answers(story.charge_key, declined())
+    story.answers(story.charge_key, held())
+    captured = webhook("payment.succeeded", minor=7_000)
+    if heard_before:
+        story.reports(captured)
+        story.answers(story.open_call("void").key, declined("already_settled"))
+    else:
+        story.answers(story.open_call("void").key, declined("already_settled"))
+        story.reports(captured)
+        story.answers(story.open_call("refund").key, declined("amount_too_large"))
+        story.gives_back()
+
+    story.reports(captured)
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", 7_000)
+    story.answers(story.newest.key, approved("re_1", 7_000))
+    assert story.txns("reverse")[-1].status == "success"
+    assert story.refolded() == story.payment
+
+
 def test_what_came_back_of_a_declined_review_is_given_back_again():
     """Its refund succeeded, the payment ended, and the payer's account was closed."""
     story = in_review()
