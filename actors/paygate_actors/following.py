@@ -165,12 +165,13 @@ def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
 
 def _counted_once(draft: Draft, call: Call) -> None:
     # An event without our reference may have told of it before the provider's own answer did.
-    txn = _txn_of(draft.payment, call)
+    known = draft.payment.call(call.key)
+    assert known is not None
     for other in draft.payment.txns:
         if (
             call.verb == "refund"
             and (other.type, other.origin, other.status) == ("refund", "provider", "success")
-            and (other.provider, other.provider_txn_id) == (txn.provider, txn.provider_txn_id)
+            and (other.provider, other.provider_txn_id) == (known.provider, known.provider_txn_id)
         ):
             draft.settle(other.id, "cancelled")
 
@@ -210,6 +211,8 @@ def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context, at_us: int
                     id=call.transaction_id, status="failed", failure=failure, fact_at_us=at_us
                 )
             )
+            if said.provider_txn_id != call.target:  # named by its charge it may be any of that
+                _counted_once(draft, call)
             reverse = _txn_of(draft.payment, call)
             if reverse.type == "reverse":
                 draft.attend("reverse_failed", reverse.id)
