@@ -70,6 +70,8 @@ def _kept(payment: Payment, failed: Txn) -> bool:
     calls = _calls(payment, failed)
     if not calls or any(call.unresolved for txn in about for call in _calls(payment, txn)):
         return False
+    if any(call.unresolved and _voids_the_same(call, calls[-1]) for call in payment.calls):
+        return False  # of a reverse that is over: what became of its void is not known
     if disputed(payment, about=failed.stray_id):
         return False  # while the payer's bank has it, or has had it, nothing is given back beside
     return _minor(payment, failed) > 0
@@ -95,6 +97,10 @@ def _minor(payment: Payment, failed: Txn) -> int:
     ]
     taken = captured[-1] if captured else charge.confirmed_minor or 0
     return max(0, taken - refunded(payment) - returned(payment))
+
+
+def _voids_the_same(call: Call, last: Call) -> bool:
+    return call.verb == "void" and (call.provider, call.target) == (last.provider, last.target)
 
 
 def _calls(payment: Payment, reverse: Txn) -> list[Call]:

@@ -396,6 +396,21 @@ def test_while_it_is_not_known_what_became_of_it_nothing_is_given_back_beside(
     assert story.txns("reverse")[-1].status == "success"
 
 
+def test_while_another_void_of_the_same_charge_is_not_known_a_stray_is_not_given_back_beside():
+    """The payment's own reverse ended with the charge that was declined, but its void did not."""
+    story = requiring_action()
+    story.reverse()
+    own = story.open_call("void").key
+    story.answers(own, TIMEOUT)
+    story.answers(story.charge_key, declined())
+    story.answers(story.charge_key, approved())
+    story.answers(story.newest.key, declined("api_error"))
+
+    assert "give_back" not in desk_entry(story.payment).actions
+    story.answers(own, declined("charge_failed"))
+    assert "give_back" in desk_entry(story.payment).actions
+
+
 @each_kept
 def test_an_explanation_says_that_an_operator_can_have_it_given_back(
     made: Callable[[], Story], minor: int
