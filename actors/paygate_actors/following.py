@@ -38,6 +38,7 @@ from paygate_actors.record import (
     is_stray,
 )
 from paygate_actors.sums import (
+    captured_ever,
     charge_of,
     left_of_stray,
     left_to_refund,
@@ -338,7 +339,8 @@ def _to_give_back(payment: Payment, void: Call, stray: Txn | None) -> tuple[int,
     # All that is held, of which the void may have known less when it left.
     charge = charge_of(payment)
     held = void.amount_minor if charge is None else undoable_minor(payment, charge)
-    return held, held
+    taken = captured_ever(payment) or held
+    return taken, max(0, taken - refunded(payment))
 
 
 def _not_undone(draft: Draft, reverse: Txn, failure: Failure) -> None:

@@ -12,6 +12,7 @@ from paygate_actors.messages import Refusal
 from paygate_actors.record import Call, Payment, Txn
 from paygate_actors.sums import (
     booked_as_stray,
+    captured_ever,
     charge_of,
     disputed,
     left_of_stray,
@@ -91,11 +92,7 @@ def _minor(payment: Payment, failed: Txn) -> int:
         return 0  # it succeeded after it was given up, and the stray's own reverse gives it back
     if payment.captured_minor:
         return left_to_refund(payment)
-    # The sums of a payment that is cancelled know of no money any more, nor of what came back.
-    captured = [
-        txn.amount_minor for txn in payment.txns if (txn.type, txn.status) == ("capture", "success")
-    ]
-    taken = captured[-1] if captured else charge.confirmed_minor or 0
+    taken = captured_ever(payment) or charge.confirmed_minor or 0
     return max(0, taken - refunded(payment) - returned(payment))
 
 

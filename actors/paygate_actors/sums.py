@@ -24,6 +24,19 @@ def disputed(payment: Payment, *, about: str | None = None) -> int:
     return taken - _sum(payment, "chargeback_reversal", ("success",), about=about)
 
 
+def captured_ever(payment: Payment) -> int:
+    """What was captured of the payment's own money, also where it is over; 0: none that we know.
+
+    The sums of a payment that is cancelled or failed say no more of it; its transactions do.
+    """
+    if payment.captured_minor:
+        return payment.captured_minor
+    captures = [
+        txn.amount_minor for txn in payment.txns if (txn.type, txn.status) == ("capture", "success")
+    ]
+    return captures[-1] if captures else 0
+
+
 def left_to_refund(payment: Payment) -> int:
     """Captured - refunds pending and successful - returned - disputed; never below zero.
 

@@ -260,6 +260,28 @@ def test_of_a_stray_hold_only_what_its_provider_has_captured_is_given_back(*, he
     assert story.refolded() == story.payment
 
 
+@pytest.mark.parametrize("by_itself", [0, 3_000, 7_000])
+def test_of_a_failed_payments_hold_only_what_its_provider_has_captured_is_given_back(
+    by_itself: int,
+):
+    story = held_for_nobody()
+    captured = webhook("payment.succeeded", minor=7_000)
+    story.reports(captured)
+    story.reports(captured)
+    if by_itself:
+        story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=by_itself))
+    story.gives_back()
+
+    if by_itself < 7_000:
+        story.answers(story.open_call("void").key, declined("already_settled"))
+        assert (story.newest.verb, story.newest.amount_minor) == ("refund", 7_000 - by_itself)
+        story.answers(story.newest.key, approved("re_1", 7_000 - by_itself))
+        assert story.txns("reverse")[-1].status == "success"
+    assert [txn.amount_minor for txn in story.txns("capture")] == [PRICE, 7_000]
+    assert "give_back" not in desk_entry(story.payment).actions
+    assert story.payment.status == "failed"
+
+
 def test_what_came_back_of_a_declined_review_is_given_back_again():
     """Its refund succeeded, the payment ended, and the payer's account was closed."""
     story = in_review()
