@@ -8,9 +8,10 @@ from paygate_actors import events as e
 from paygate_actors.draft import Draft
 from paygate_actors.messages import TransactionStatus
 from paygate_actors.money import Money
+from paygate_actors.outcomes import Approved
 from paygate_actors.providers.base import ProviderEvent
-from paygate_actors.record import Payment, Txn
-from paygate_actors.sums import left_to_refund
+from paygate_actors.record import Call, Payment, Txn, is_own_reverse
+from paygate_actors.sums import booked_as_stray, captured_ever, left_to_refund
 
 
 def refund_reported(draft: Draft, event: ProviderEvent, provider: str) -> None:
@@ -51,6 +52,31 @@ def refund_reported(draft: Draft, event: ProviderEvent, provider: str) -> None:
         stray_id=None if stray is None else stray.id,
     )
     _settle(draft, refund_id, status, event)
+
+
+def captured_for_nobody(draft: Draft, charge: Call, said: Approved) -> None:
+    """A hold that nobody waits for was captured, maybe in part: no more of it can be given back."""
+    payment = draft.payment
+    minor = said.amount.minor
+    if said.amount.currency != payment.created.currency:
+        return
+    for stray in payment.txns:
+        if (stray.type, stray.reason) == ("stray", charge.key) and minor < stray.amount_minor:
+            draft.add(e.TransactionSettled(id=stray.id, status="success", amount_minor=minor))
+    given_back = any(is_own_reverse(txn) and txn.status == "success" for txn in payment.txns)
+    known = given_back or captured_ever(payment) or booked_as_stray(payment, charge)
+    if payment.status != "failed" or known:
+        return
+    capture_id = draft.open_transaction(
+        "capture",
+        origin="provider",
+        by=f"provider:{charge.provider}",
+        amount_minor=minor,
+        status="success",
+        provider=charge.provider,
+        provider_txn_id=said.provider_txn_id,
+    )
+    draft.attend("captured_by_provider", capture_id)
 
 
 def _stray_of(payment: Payment, event: ProviderEvent, provider: str) -> Txn | None:

@@ -12,6 +12,7 @@ The rules that money hangs on:
 from typing import Final, assert_never
 
 from paygate_actors import events as e
+from paygate_actors.by_provider import captured_for_nobody
 from paygate_actors.credential_use import note_credential
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
@@ -264,9 +265,8 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
     if not said.captured or call.captured:
         repeated(draft, call, said)
         return
-    if newest is None or newest.key != call.key:
-        return  # a stray: its reversal finds out, and gives back what was captured
-    if draft.payment.status in FINAL:
+    if newest is None or newest.key != call.key or draft.payment.status in FINAL:
+        captured_for_nobody(draft, call, said)
         return
     if open_txn(draft.payment, "capture") is not None:
         return  # our own capture is about to say what became of it

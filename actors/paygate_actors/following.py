@@ -38,6 +38,7 @@ from paygate_actors.record import (
     is_stray,
 )
 from paygate_actors.sums import (
+    captured_ever,
     charge_of,
     left_of_stray,
     left_to_refund,
@@ -165,12 +166,13 @@ def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
 
 def _counted_once(draft: Draft, call: Call) -> None:
     # An event without our reference may have told of it before the provider's own answer did.
-    txn = _txn_of(draft.payment, call)
+    known = draft.payment.call(call.key)
+    assert known is not None
     for other in draft.payment.txns:
         if (
             call.verb == "refund"
             and (other.type, other.origin, other.status) == ("refund", "provider", "success")
-            and (other.provider, other.provider_txn_id) == (txn.provider, txn.provider_txn_id)
+            and (other.provider, other.provider_txn_id) == (known.provider, known.provider_txn_id)
         ):
             draft.settle(other.id, "cancelled")
 
@@ -210,8 +212,14 @@ def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context, at_us: int
                     id=call.transaction_id, status="failed", failure=failure, fact_at_us=at_us
                 )
             )
-            if _txn_of(draft.payment, call).type == "reverse":
-                draft.attend("reverse_failed", call.transaction_id)
+            if said.provider_txn_id != call.target:  # named by its charge it may be any of that
+                _counted_once(draft, call)
+            reverse = _txn_of(draft.payment, call)
+            if reverse.type == "reverse":
+                draft.attend("reverse_failed", reverse.id)
+                if draft.payment.status not in ("authorized", "review"):
+                    # Those are announced, and their reverse can be asked for again.
+                    _stand(draft, own=is_own_reverse(reverse), ctx=ctx)
         case "charge" | "authorize":
             raise TypeError("a charge is no follow-up")
         case _:
@@ -331,7 +339,8 @@ def _to_give_back(payment: Payment, void: Call, stray: Txn | None) -> tuple[int,
     # All that is held, of which the void may have known less when it left.
     charge = charge_of(payment)
     held = void.amount_minor if charge is None else undoable_minor(payment, charge)
-    return held, held
+    taken = captured_ever(payment) or held
+    return taken, max(0, taken - refunded(payment))
 
 
 def _not_undone(draft: Draft, reverse: Txn, failure: Failure) -> None:

@@ -6,12 +6,21 @@ one that never was a success, of a stray. How it ends is `following`'s business,
 
 from typing import Final
 
-from paygate_actors.charging import undoable_minor
 from paygate_actors.desk_messages import GiveBack
 from paygate_actors.draft import Draft
 from paygate_actors.messages import Refusal
 from paygate_actors.record import Call, Payment, Txn
-from paygate_actors.sums import charge_of, disputed, left_of_stray, left_to_refund, took_otherwise
+from paygate_actors.sums import (
+    booked_as_stray,
+    captured_ever,
+    charge_of,
+    disputed,
+    left_of_stray,
+    left_to_refund,
+    refunded,
+    returned,
+    took_otherwise,
+)
 
 AGAIN: Final = "given_back_again"
 NOTHING_KEPT: Final = Refusal(
@@ -37,7 +46,7 @@ def give_back(draft: Draft, command: GiveBack) -> Refusal | None:
         done = any(txn.status in ("pending", "success") for txn in again)
         return None if done else NOTHING_KEPT
     last = _calls(payment, failed)[-1]
-    minor = _minor(payment, failed, last)
+    minor = _minor(payment, failed)
     reverse_id = draft.open_transaction(
         "reverse",
         origin="operator",
@@ -63,12 +72,14 @@ def _kept(payment: Payment, failed: Txn) -> bool:
     calls = _calls(payment, failed)
     if not calls or any(call.unresolved for txn in about for call in _calls(payment, txn)):
         return False
+    if any(call.unresolved and _voids_the_same(call, calls[-1]) for call in payment.calls):
+        return False  # of a reverse that is over: what became of its void is not known
     if disputed(payment, about=failed.stray_id):
         return False  # while the payer's bank has it, or has had it, nothing is given back beside
-    return _minor(payment, failed, calls[-1]) > 0
+    return _minor(payment, failed) > 0
 
 
-def _minor(payment: Payment, failed: Txn, last: Call) -> int:
+def _minor(payment: Payment, failed: Txn) -> int:
     """What is left to give back of what the reverse was for; in minor units."""
     if failed.stray_id is not None:
         stray = payment.txn(failed.stray_id)
@@ -78,10 +89,16 @@ def _minor(payment: Payment, failed: Txn, last: Call) -> int:
     never = payment.status != "success" and took_otherwise(payment)
     if charge is None or charge.state != "approved" or not (over or never):
         return 0
+    if booked_as_stray(payment, charge):
+        return 0  # it succeeded after it was given up, and the stray's own reverse gives it back
     if payment.captured_minor:
         return left_to_refund(payment)
-    # A refund that came back, of a payment that is cancelled since: its sums know it no more.
-    return last.amount_minor if last.verb == "refund" else undoable_minor(payment, charge)
+    taken = captured_ever(payment) or charge.confirmed_minor or 0
+    return max(0, taken - refunded(payment) - returned(payment))
+
+
+def _voids_the_same(call: Call, last: Call) -> bool:
+    return call.verb == "void" and (call.provider, call.target) == (last.provider, last.target)
 
 
 def _calls(payment: Payment, reverse: Txn) -> list[Call]:

@@ -24,6 +24,19 @@ def disputed(payment: Payment, *, about: str | None = None) -> int:
     return taken - _sum(payment, "chargeback_reversal", ("success",), about=about)
 
 
+def captured_ever(payment: Payment) -> int:
+    """What was captured of the payment's own money, also where it is over; 0: none that we know.
+
+    The sums of a payment that is cancelled or failed say no more of it; its transactions do.
+    """
+    if payment.captured_minor:
+        return payment.captured_minor
+    captures = [
+        txn.amount_minor for txn in payment.txns if (txn.type, txn.status) == ("capture", "success")
+    ]
+    return captures[-1] if captures else 0
+
+
 def left_to_refund(payment: Payment) -> int:
     """Captured - refunds pending and successful - returned - disputed; never below zero.
 
@@ -44,8 +57,21 @@ def left_of_stray(payment: Payment, stray: Txn) -> int:
 
 
 def took_otherwise(payment: Payment) -> bool:
-    """Whether another amount or currency than ours was taken: that is never a success."""
-    return any(call.differs and (call.charges or call.verb == "capture") for call in payment.calls)
+    """Whether another amount or currency than ours was taken: that is never a success.
+
+    Of a stray it says nothing: that is no business of the payment's own money.
+    """
+    return any(
+        call.differs
+        and (call.charges or call.verb == "capture")
+        and not booked_as_stray(payment, call)
+        for call in payment.calls
+    )
+
+
+def booked_as_stray(payment: Payment, call: Call) -> bool:
+    """Whether what the call took is a stray, which is given back by a reverse of its own."""
+    return any((txn.type, txn.reason) == ("stray", call.key) for txn in payment.txns)
 
 
 def _disputed_elsewise(payment: Payment) -> bool:

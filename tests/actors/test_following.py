@@ -569,3 +569,19 @@ def test_a_dispute_that_is_won_after_the_rest_was_given_back_calls_a_person(*, l
 
     assert story.payment.status == "cancelled"
     assert story.payment.attention == "disputed"
+
+
+@pytest.mark.parametrize("word", ["already_settled", "api_error"])
+def test_a_charge_that_stands_is_a_success_though_a_stray_took_another_amount(word: str):
+    story = superseded()
+    story.reverse()
+    story.reports(
+        webhook("payment.succeeded", reference=story.payment.calls[0].key, minor=PRICE + 1)
+    )
+    story.answers(story.charge_key, approved("ch_2"))
+
+    own = next(call for call in story.payment.calls if (call.verb, call.target) == ("void", "ch_2"))
+    story.answers(own.key, declined(word))
+
+    assert story.sums()[:3] == ("success", PRICE, PRICE)
+    assert story.txn(story.refund()).amount_minor == PRICE

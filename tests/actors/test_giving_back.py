@@ -98,6 +98,20 @@ def test_what_is_captured_at_its_provider_while_it_is_reversed_goes_on_as_a_refu
     assert story.payment.status == "success"
 
 
+def test_a_charge_whose_early_reverse_is_refused_as_a_refund_stands():
+    """It was captured in part while it was undone; nobody would ever say what became of it."""
+    story = Story(manual=True)
+    story.reverse(or_refund=True)
+    story.answers(story.charge_key, held())
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.reports(webhook("payment.succeeded", minor=7_000))
+
+    story.answers(story.open_call("refund").key, declined("amount_too_large"))
+
+    assert story.sums()[:3] == ("success", PRICE, 7_000)
+    assert story.txn(story.refund()).amount_minor == 7_000
+
+
 # ---------------------------------------------------------------------- given back again
 
 
@@ -223,6 +237,51 @@ def test_of_a_stray_only_what_has_not_gone_back_is_given_back_again():
     assert story.newest.amount_minor == PRICE - 4_000
 
 
+@pytest.mark.parametrize("heard_before", [True, False])
+def test_of_a_stray_hold_only_what_its_provider_has_captured_is_given_back(*, heard_before: bool):
+    """A refund of the whole is refused, however often it is asked for."""
+    story = Story(manual=True)
+    story.answers(story.charge_key, declined())
+    story.answers(story.charge_key, held())
+    captured = webhook("payment.succeeded", minor=7_000)
+    if heard_before:
+        story.reports(captured)
+        story.answers(story.open_call("void").key, declined("already_settled"))
+    else:
+        story.answers(story.open_call("void").key, declined("already_settled"))
+        story.reports(captured)
+        story.answers(story.open_call("refund").key, declined("amount_too_large"))
+        story.gives_back()
+
+    story.reports(captured)
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", 7_000)
+    story.answers(story.newest.key, approved("re_1", 7_000))
+    assert story.txns("reverse")[-1].status == "success"
+    assert story.refolded() == story.payment
+
+
+@pytest.mark.parametrize("by_itself", [0, 3_000, 7_000])
+def test_of_a_failed_payments_hold_only_what_its_provider_has_captured_is_given_back(
+    by_itself: int,
+):
+    story = held_for_nobody()
+    captured = webhook("payment.succeeded", minor=7_000)
+    story.reports(captured)
+    story.reports(captured)
+    if by_itself:
+        story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=by_itself))
+    story.gives_back()
+
+    if by_itself < 7_000:
+        story.answers(story.open_call("void").key, declined("already_settled"))
+        assert (story.newest.verb, story.newest.amount_minor) == ("refund", 7_000 - by_itself)
+        story.answers(story.newest.key, approved("re_1", 7_000 - by_itself))
+        assert story.txns("reverse")[-1].status == "success"
+    assert [txn.amount_minor for txn in story.txns("capture")] == [PRICE, 7_000]
+    assert "give_back" not in desk_entry(story.payment).actions
+    assert story.payment.status == "failed"
+
+
 def test_what_came_back_of_a_declined_review_is_given_back_again():
     """Its refund succeeded, the payment ended, and the payer's account was closed."""
     story = in_review()
@@ -239,6 +298,59 @@ def test_what_came_back_of_a_declined_review_is_given_back_again():
     story.answers(story.newest.key, approved("re_2"))
     assert [txn.status for txn in story.txns("reverse")] == ["failed", "success"]
     assert story.payment.status == "cancelled"
+
+
+def test_what_is_a_stray_is_not_given_back_with_the_payment_too():
+    """The payer's charge could not be undone, was declined, and succeeded after all."""
+    story = requiring_action()
+    story.reverse()
+    story.answers(story.open_call("void").key, declined("api_error"))
+    story.answers(story.charge_key, declined())
+    story.answers(story.charge_key, approved())
+    before = len(story.stream)
+
+    assert "give_back" not in desk_entry(story.payment).actions
+    story.gives_back()
+    assert len(story.stream) == before
+
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.answers(story.open_call("refund").key, approved("re_1"))
+    story.gives_back()
+    assert [call.verb for call in story.payment.calls] == ["charge", "void", "void", "refund"]
+
+
+@pytest.mark.parametrize("by_itself", [4_000, PRICE])
+def test_what_its_provider_has_refunded_since_it_came_back_is_not_given_back_too(by_itself: int):
+    story = in_review()
+    story.review("decline")
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    refund = story.open_call("refund").key
+    story.answers(refund, approved("re_1"))
+    story.answers(refund, declined("account_closed"))
+
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=by_itself))
+
+    left = PRICE - by_itself
+    assert ("give_back" in desk_entry(story.payment).actions) == (left > 0)
+    story.gives_back()
+    assert [call.amount_minor for call in story.payment.calls if call.verb == "refund"] == (
+        [PRICE, left] if left else [PRICE]
+    )
+
+
+def test_what_was_given_back_in_two_parts_and_came_back_whole_is_given_back_whole():
+    story = Story()
+    story.answers(story.charge_key, approved(minor=PRICE + 1))
+    story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=4_000, at=2))
+    story.answers(story.open_call("void").key, declined("charge_refunded"))
+    refund = story.open_call("refund").key
+    story.answers(refund, approved("re_1", PRICE + 1 - 4_000))
+    story.answers(refund, declined("account_closed"))
+    story.reports(webhook("refund.failed", "re_p", parent="ch_1", minor=4_000, at=3))
+
+    story.gives_back()
+
+    assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
 
 
 NOTHING_KEPT = {
@@ -317,6 +429,21 @@ def test_while_it_is_not_known_what_became_of_it_nothing_is_given_back_beside(
     assert len(story.stream) == before
     story.answers(void.key, approved(minor=minor, captured=False))
     assert story.txns("reverse")[-1].status == "success"
+
+
+def test_while_another_void_of_the_same_charge_is_not_known_a_stray_is_not_given_back_beside():
+    """The payment's own reverse ended with the charge that was declined, but its void did not."""
+    story = requiring_action()
+    story.reverse()
+    own = story.open_call("void").key
+    story.answers(own, TIMEOUT)
+    story.answers(story.charge_key, declined())
+    story.answers(story.charge_key, approved())
+    story.answers(story.newest.key, declined("api_error"))
+
+    assert "give_back" not in desk_entry(story.payment).actions
+    story.answers(own, declined("charge_failed"))
+    assert "give_back" in desk_entry(story.payment).actions
 
 
 @each_kept

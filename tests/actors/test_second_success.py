@@ -54,3 +54,16 @@ def test_a_second_refund_under_one_key_calls_a_person():
 
     assert story.payment.attention == "charged_twice"
     assert refunded(story.payment) == 100
+
+
+def test_our_refund_that_was_reported_without_our_reference_and_came_back_is_not_counted():
+    story = succeeded()
+    story.refund(4_000)
+    refund = story.open_call("refund").key
+    story.reports(webhook("refund.succeeded", "re_1", parent="ch_1", minor=4_000, at=2))
+
+    story.reports(webhook("refund.failed", "re_1", reference=refund, minor=4_000, at=3))
+    story.reports(webhook("refund.succeeded", "re_1", parent="ch_1", minor=4_000, at=2))
+
+    assert refunded(story.payment) == 0
+    assert story.txn(story.refund()).amount_minor == PRICE
