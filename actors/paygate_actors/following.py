@@ -219,7 +219,7 @@ def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context, at_us: int
                 draft.attend("reverse_failed", reverse.id)
                 if draft.payment.status not in ("authorized", "review"):
                     # Those are announced, and their reverse can be asked for again.
-                    _stand(draft, own=is_own_reverse(reverse), ctx=ctx)
+                    _stand(draft, reverse, ctx)
         case "charge" | "authorize":
             raise TypeError("a charge is no follow-up")
         case _:
@@ -261,7 +261,7 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         return
     if failure.code not in SETTLED:
         _not_undone(draft, reverse, failure)
-        _stand(draft, own=own, ctx=ctx)
+        _stand(draft, reverse, ctx)
         return
     if _owed_back(draft.payment, reverse):
         _refund_instead(draft, call, reverse)
@@ -273,7 +273,7 @@ def _void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> 
         "cancelled" if left else "failed",
         WENT_ON if left else _instead(draft.payment, reverse),
     )
-    _stand(draft, own=own, ctx=ctx)
+    _stand(draft, reverse, ctx)
     if left:
         refund_id = draft.open_transaction(
             "refund",
@@ -353,12 +353,14 @@ def _not_undone(draft: Draft, reverse: Txn, failure: Failure) -> None:
         draft.attend("reverse_failed", reverse.id)
 
 
-def _stand(draft: Draft, *, own: bool, ctx: Context) -> None:
+def _stand(draft: Draft, reverse: Txn, ctx: Context) -> None:
     # A reverse came before the charge was announced and could not undo it: the charge stands,
     # but for one of another amount than ours: that is never a success.
     charge = charge_of(draft.payment)
-    if not own or charge is None:
+    if not is_own_reverse(reverse) or charge is None:
         return
+    if draft.payment.status == "review" and reverse.origin != "merchant":
+        return  # nobody has approved it: it can be declined again
     if charge.state == "action":
         draft.move("action_required", expires_at_us=charge.expires_at_us)
     elif charge.state == "approved" and not took_otherwise(draft.payment):

@@ -112,6 +112,28 @@ def test_a_charge_whose_early_reverse_is_refused_as_a_refund_stands():
     assert story.txn(story.refund()).amount_minor == 7_000
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_nobody_approved_is_no_success_though_it_was_captured_and_cannot_be_undone(
+    *, late: bool
+):
+    """A person declined it, or nobody looked in time; whoever looks next can decline it again."""
+    story = in_review()
+    if late:
+        story.waits(25 * HOUR_US)
+    else:
+        story.review("decline")
+    story.reports(webhook("payment.succeeded"))
+
+    story.answers(story.open_call("void").key, declined("api_error"))
+
+    assert moves(story) == ["charge_started", "held"]
+    assert story.payment.attention == "reverse_failed"
+    assert story.review("decline").refusal is None
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    story.answers(story.newest.key, approved("re_1"))
+    assert story.payment.status == "cancelled"
+
+
 # ---------------------------------------------------------------------- given back again
 
 
