@@ -232,6 +232,9 @@ def _capture_declined(draft: Draft, call: Call, failure: Failure) -> None:
         return  # an earlier capture took another amount: the payment is not over
     if failure.code in HOLD_GONE:
         draft.move("cancelled", failure=failure)
+    elif failure.code == "already_captured":
+        # By somebody else, and maybe in part: how much, its provider's own report says.
+        draft.attend("captured_by_provider", call.key)
     elif draft.payment.status == "review":
         # The funds stay held although nobody will take them: give them free.
         draft.move("failed", failure=failure)

@@ -112,6 +112,24 @@ def test_a_charge_whose_early_reverse_is_refused_as_a_refund_stands():
     assert story.txn(story.refund()).amount_minor == 7_000
 
 
+@pytest.mark.parametrize("review", [True, False])
+def test_a_capture_that_finds_it_captured_says_nothing_of_what_was_taken(*, review: bool):
+    """Nothing was charged, a merchant would be told, of money that was taken at the provider."""
+    story = in_review() if review else authorized()
+    if review:
+        story.review("approve")
+    else:
+        story.capture()
+
+    story.answers(story.newest.key, declined("already_captured"))
+
+    assert story.payment.status == ("review" if review else "authorized")
+    assert story.payment.attention == "captured_by_provider"
+    assert story.txns("reverse") == []
+    story.reports(webhook("payment.succeeded", minor=7_000))
+    assert story.sums()[:3] == ("success", PRICE, 7_000)
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_what_nobody_approved_is_no_success_though_it_was_captured_and_cannot_be_undone(
     *, late: bool
