@@ -40,10 +40,10 @@ from paygate_actors.record import (
 from paygate_actors.sums import (
     captured_ever,
     charge_of,
+    given_away_since,
     left_of_stray,
     left_to_refund,
     refunded,
-    refunds_reserved,
     took_otherwise,
 )
 
@@ -162,8 +162,7 @@ def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
         draft.attend("amount_mismatch", call.key)
     _counted_once(draft, call)
     txn = _txn_of(draft.payment, call)
-    if txn.type == "refund" and refunds_reserved(draft.payment) > draft.payment.captured_minor:
-        # It was held as failed, and what it had reserved was given away since.
+    if call.verb == "refund" and given_away_since(draft.payment, txn):
         draft.attend("refund_exceeds_captured", txn.id)
     if is_own_reverse(txn):
         draft.move("cancelled", failure=_why_cancelled(txn))
