@@ -40,10 +40,10 @@ from paygate_actors.record import (
 from paygate_actors.sums import (
     captured_ever,
     charge_of,
+    given_away_since,
     left_of_stray,
     left_to_refund,
     refunded,
-    refunds_reserved,
     took_otherwise,
 )
 
@@ -56,6 +56,7 @@ USE_OR_REFUND = Failure(
 NOTHING_LEFT = Failure(
     code="use_refund", message="Settled already, and nothing of it is left to give back."
 )
+CAME_BACK = Declined(code="declined", message="Reported as failed by the provider.")
 WENT_ON = Failure(code="use_refund", message="Settled already: it went on as a refund.")
 
 
@@ -136,6 +137,10 @@ def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | N
         case "capture":
             _captured(draft, ctx, differs=differs)
         case "void" | "refund":
+            failed_us = _came_back_us(draft.payment, call, at_us)
+            if failed_us is not None and said.provider_txn_id != call.target:
+                _refund_bounced(draft, call, CAME_BACK, failed_us)
+                return
             _given_back(draft, call, differs=differs)
         case "charge" | "authorize":
             raise TypeError("a charge is no follow-up")
@@ -157,24 +162,35 @@ def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
         draft.attend("amount_mismatch", call.key)
     _counted_once(draft, call)
     txn = _txn_of(draft.payment, call)
-    if txn.type == "refund" and refunds_reserved(draft.payment) > draft.payment.captured_minor:
-        # It was held as failed, and what it had reserved was given away since.
+    if call.verb == "refund" and given_away_since(draft.payment, txn):
         draft.attend("refund_exceeds_captured", txn.id)
     if is_own_reverse(txn):
         draft.move("cancelled", failure=_why_cancelled(txn))
 
 
 def _counted_once(draft: Draft, call: Call) -> None:
-    # An event without our reference may have told of it before the provider's own answer did.
-    known = draft.payment.call(call.key)
-    assert known is not None
-    for other in draft.payment.txns:
-        if (
-            call.verb == "refund"
-            and (other.type, other.origin, other.status) == ("refund", "provider", "success")
-            and (other.provider, other.provider_txn_id) == (known.provider, known.provider_txn_id)
-        ):
-            draft.settle(other.id, "cancelled")
+    for other in _told_beside(draft.payment, call, "success"):
+        draft.settle(other.id, "cancelled")
+
+
+def _came_back_us(payment: Payment, call: Call, at_us: int | None) -> int | None:
+    """When it came back by the provider's time, where that is newer than that it was done."""
+    times = [txn.fact_at_us or 0 for txn in _told_beside(payment, call, "failed")]
+    newest = max(times, default=0)
+    return newest if newest and (at_us is None or at_us <= newest) else None
+
+
+def _told_beside(payment: Payment, call: Call, status: str) -> list[Txn]:
+    # Events without our reference may have told of it before the provider's own answer did.
+    known = payment.call(call.key)
+    if known is None or call.verb != "refund":
+        return []
+    what = ("refund", "provider", status, known.provider, known.provider_txn_id)
+    return [
+        txn
+        for txn in payment.txns
+        if (txn.type, txn.origin, txn.status, txn.provider, txn.provider_txn_id) == what
+    ]
 
 
 def _why_cancelled(reverse: Txn) -> Failure | None:

@@ -37,6 +37,17 @@ def captured_ever(payment: Payment) -> int:
     return captures[-1] if captures else 0
 
 
+def given_away_since(payment: Payment, done: Txn) -> bool:
+    """Whether what this refund or reverse gives back has gone back while it was held as failed."""
+    if done.type == "refund":
+        return refunds_reserved(payment) > payment.captured_minor
+    return any(
+        (txn.type, txn.status, txn.stray_id) == ("reverse", "success", done.stray_id)
+        for txn in payment.txns
+        if txn.id != done.id
+    )
+
+
 def left_to_refund(payment: Payment) -> int:
     """Captured - refunds pending and successful - returned - disputed; never below zero.
 

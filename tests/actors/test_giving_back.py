@@ -393,6 +393,21 @@ def test_what_was_given_back_in_two_parts_and_came_back_whole_is_given_back_whol
     assert (story.newest.verb, story.newest.amount_minor) == ("refund", PRICE + 1)
 
 
+def test_what_came_back_and_went_through_after_it_was_given_back_again_calls_a_person():
+    story = stray(word="already_settled")
+    first = story.open_call("refund").key
+    story.answers(first, approved("re_1"))
+    story.reports(webhook("refund.failed", "re_1", reference=first, minor=PRICE, at=5))
+    story.gives_back()
+    story.answers(story.newest.key, approved("re_2"))
+    story.seen()
+
+    story.reports(webhook("refund.succeeded", "re_1", reference=first, minor=PRICE, at=9))
+
+    assert [txn.status for txn in story.txns("reverse")] == ["success", "success"]
+    assert story.payment.attention == "refund_exceeds_captured"
+
+
 NOTHING_KEPT = {
     "a success": succeeded,
     "a failed payment": failed,

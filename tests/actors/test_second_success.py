@@ -67,3 +67,23 @@ def test_our_refund_that_was_reported_without_our_reference_and_came_back_is_not
 
     assert refunded(story.payment) == 0
     assert story.txn(story.refund()).amount_minor == PRICE
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_our_refund_that_was_reported_as_come_back_before_we_heard_of_it_has_come_back(
+    *, reported: bool
+):
+    story = succeeded()
+    story.refund(4_000)
+    refund = story.open_call("refund").key
+    if reported:
+        story.reports(webhook("refund.succeeded", "re_1", parent="ch_1", minor=4_000, at=2))
+    story.reports(webhook("refund.failed", "re_1", parent="ch_1", minor=4_000, at=3))
+
+    story.answers(refund, approved("re_1", 4_000))
+    story.reports(webhook("refund.succeeded", "re_1", reference=refund, minor=4_000, at=2))
+
+    assert refunded(story.payment) == 0
+    assert "refund_failed" in {concern.code for concern in story.payment.unseen}
+    assert story.txn(story.refund()).amount_minor == PRICE
+    assert story.refolded() == story.payment
