@@ -1,7 +1,8 @@
 """Giving back again what could not be given back: an operator repeats a reverse that failed. Pure.
 
 It is for money that nobody is to keep and no other command moves: of a payment that is over, of
-one that never was a success, of a stray. How it ends is `following`'s business, as of any reverse.
+one that never was a success, of a stray. How it ends is the business of `following` and
+`refused_reverses`, as of any reverse.
 """
 
 from typing import Final

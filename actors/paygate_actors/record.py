@@ -174,6 +174,13 @@ class Payment(Struct, frozen=True, kw_only=True, gc=False):
         return None
 
 
+def txn_of(payment: Payment, call: Call) -> Txn:
+    """The transaction that the call was made for."""
+    txn = payment.txn(call.transaction_id)
+    assert txn is not None, "every call belongs to a transaction"
+    return txn
+
+
 def is_stray(payment: Payment, call: Call) -> bool:
     """Whether success of this call, said now, is money that the payment does not wait for."""
     if call.verb == "capture":
