@@ -192,11 +192,13 @@ class Process:
 
     def bury(self) -> None:
         """Give back what a dead process leaves in the interpreter. Call it outside of the loop."""
-        for task in list(self.tasks):
-            if not task.done():
-                coro = task.get_coro()
-                # Its `finally` blocks run now; nothing that they do reaches anybody.
-                self._inside.copy().run(_close, coro)
+        closed: set[asyncio.Task[Any]] = set()
+        while left := [task for task in self.tasks if not task.done() and task not in closed]:
+            closed.update(left)
+            for task in left:
+                # Its `finally` blocks run now; nothing that they do reaches anybody, and what they
+                # start is closed in its turn, before it was ever begun.
+                self._inside.copy().run(_close, task.get_coro())
 
     def guard(self, step: _Step) -> None:
         """Take a step unless the process is dead; later, where it is frozen."""

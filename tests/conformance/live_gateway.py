@@ -286,6 +286,19 @@ class Live:
             lambda: self.transaction(transaction_id), lambda seen: seen["status"] != "pending"
         )
 
+    async def kept_too_much(self) -> str:
+        """Pay another amount than ours, which cannot be given back; the payment's id."""
+        await self.fault("wrong_amount", operation="charge")
+        await self.fault("decline", operation="void")
+        payment_id = (await self.pay(wait_s=None))["id"]
+        await self.until(
+            lambda: self.transactions(payment_id),
+            lambda seen: (
+                [each["status"] for each in seen if each["type"] == "reverse"] == ["failed"]
+            ),
+        )
+        return payment_id
+
     async def at_rest(self, payment_id: str) -> dict[str, Any]:
         """Wait until nothing of a payment is open: no call in doubt, no transaction pending.
 

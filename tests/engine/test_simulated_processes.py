@@ -1,7 +1,8 @@
 """Processes of a simulation: killed they stop in the middle, frozen they go on later."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -73,6 +74,35 @@ def test_a_killed_process_runs_not_one_more_line():
         return seen
 
     assert run(main) == []
+
+
+def test_what_a_dead_process_starts_while_it_is_buried_is_closed_too():
+    """Left alone it would warn, whenever the collector comes by, that nobody ever awaited it."""
+    started: list[Coroutine[Any, Any, None]] = []
+
+    async def main(loop: VirtualLoop) -> None:
+        process = Process(loop)
+
+        async def another() -> None:
+            raise AssertionError
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(10.0)
+            finally:
+                started.append(another())
+                loop.create_task(started[0])
+
+        asked = asyncio.ensure_future(process.call(work))
+        await asyncio.sleep(0.5)
+        process.kill()
+        with pytest.raises(Killed):
+            await asked
+        process.bury()
+
+    run(main)
+
+    assert [inspect.getcoroutinestate(each) for each in started] == [inspect.CORO_CLOSED]
 
 
 def test_a_dead_process_answers_nobody():

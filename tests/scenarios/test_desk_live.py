@@ -132,13 +132,7 @@ async def test_what_calls_a_person_is_listed_until_somebody_has_looked(live: Liv
 
 
 async def test_what_could_not_be_given_back_is_given_back_again_and_once(live: Live):
-    await live.fault("wrong_amount", operation="charge")
-    await live.fault("decline", operation="void")
-    payment_id = (await live.pay(wait_s=None))["id"]
-    await live.until(
-        lambda: live.transactions(payment_id),
-        lambda seen: [each["status"] for each in seen if each["type"] == "reverse"] == ["failed"],
-    )
+    payment_id = await live.kept_too_much()
     entry = await on_desk(live, payment_id)
     before = await live.effects(payment_id)
 

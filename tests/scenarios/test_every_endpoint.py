@@ -106,8 +106,8 @@ async def drive_every_route(live: Live) -> dict[tuple[str, str], Answer]:
     await do("POST", f"{desk}/{{paymentID}}/ask", id=slow["id"], key=OPERATOR)
     reason, note = {"reason": "Not in the bank's records."}, {"note": "Looked at."}
     await do("POST", f"{desk}/{{paymentID}}/not-charged", reason, id=slow["id"], key=OPERATOR)
-    again = {"reason": "The bank works again."}
-    await do("POST", f"{desk}/{{paymentID}}/give-back", again, id=slow["id"], key=OPERATOR)
+    again, kept = {"reason": "The bank works again."}, await live.kept_too_much()
+    await do("POST", f"{desk}/{{paymentID}}/give-back", again, id=kept, key=OPERATOR)
     await do("POST", f"{desk}/{{paymentID}}/seen", note, id=slow["id"], key=OPERATOR)
     await do("GET", "/api/providers")
     await do("GET", "/api/providers/{providerID}/return", id="sandbox", key=None)
