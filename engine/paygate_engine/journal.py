@@ -216,12 +216,12 @@ class Journal:
             if not self._full:
                 _log.error("no room on the disk: groups are refused until there is: %s", error)
             self._full = True
-            refused = (answer or _caused(StoreFull(str(error)), error) for answer in answers)
-            self._answer(group, refused)
+            # Also to who conflicts: who was first may be of this group, and is not there either.
+            self._answer(group, (_caused(StoreFull(str(error)), error) for _ in group))
         except BaseException as error:
             # Also a cancellation: the commit may be on its way, and nobody knows how it ends.
             self._fail(error)
-            self._answer(group, (answer or self._failure() for answer in answers))
+            self._answer(group, (self._failure() for _ in group))
             if not isinstance(error, Exception):
                 raise
         else:
