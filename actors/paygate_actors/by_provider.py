@@ -54,6 +54,19 @@ def refund_reported(draft: Draft, event: ProviderEvent, provider: str) -> None:
     _settle(draft, refund_id, status, event)
 
 
+def book_capture(draft: Draft, charge: Call, said: Approved) -> str:
+    """Open the transaction of a capture that its provider made by itself; its id."""
+    return draft.open_transaction(
+        "capture",
+        origin="provider",
+        by=f"provider:{charge.provider}",
+        amount_minor=said.amount.minor,
+        status="success",
+        provider=charge.provider,
+        provider_txn_id=said.provider_txn_id,
+    )
+
+
 def captured_for_nobody(draft: Draft, charge: Call, said: Approved) -> None:
     """A hold that nobody waits for was captured, maybe in part: no more of it can be given back."""
     payment = draft.payment
@@ -67,16 +80,7 @@ def captured_for_nobody(draft: Draft, charge: Call, said: Approved) -> None:
     known = given_back or captured_ever(payment) or booked_as_stray(payment, charge)
     if payment.status != "failed" or known:
         return
-    capture_id = draft.open_transaction(
-        "capture",
-        origin="provider",
-        by=f"provider:{charge.provider}",
-        amount_minor=minor,
-        status="success",
-        provider=charge.provider,
-        provider_txn_id=said.provider_txn_id,
-    )
-    draft.attend("captured_by_provider", capture_id)
+    draft.attend("captured_by_provider", book_capture(draft, charge, said))
 
 
 def _stray_of(payment: Payment, event: ProviderEvent, provider: str) -> Txn | None:

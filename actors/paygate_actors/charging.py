@@ -12,7 +12,7 @@ The rules that money hangs on:
 from typing import Final, assert_never
 
 from paygate_actors import events as e
-from paygate_actors.by_provider import captured_for_nobody
+from paygate_actors.by_provider import book_capture, captured_for_nobody
 from paygate_actors.credential_use import note_credential
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
@@ -273,15 +273,7 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
     if draft.payment.captured_minor:
         return  # our own capture has said so, with another amount, and is being undone
     minor = said.amount.minor
-    transaction_id = draft.open_transaction(
-        "capture",
-        origin="provider",
-        by=f"provider:{call.provider}",
-        amount_minor=minor,
-        status="success",
-        provider=call.provider,
-        provider_txn_id=said.provider_txn_id,
-    )
+    capture_id = book_capture(draft, call, said)
     draft.approve(
         call,
         provider_txn_id=said.provider_txn_id,
@@ -294,7 +286,7 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         # Less than the whole is a partial capture, and no difference; but of a hold that differed.
         mismatch(draft, call.key)
         return
-    draft.attend("captured_by_provider", transaction_id)
+    draft.attend("captured_by_provider", capture_id)
     if open_txn(draft.payment, "reverse") is None:  # it is about to say whether this stands
         announce(draft, ctx)
 

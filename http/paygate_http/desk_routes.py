@@ -61,11 +61,7 @@ async def not_charged(call: Call) -> Answer:
     only once it cannot succeed any more, and goes on being asked about.
     """
     payment_id = call.path_id("paymentID", "payment_not_found")
-    faults = Faults()
-    body = decode(await read_json(call.request), NotChargedBody, faults)
-    reason = _required(body.reason, "/reason", faults)
-    if faults:
-        raise faults.problem()
+    reason = await _reason(call, NotChargedBody)
     command = MarkNotCharged(caller=call.caller, payment_id=payment_id, reason=reason)
     return _shown(await call.front.mark_not_charged(command))
 
@@ -77,11 +73,7 @@ async def give_back(call: Call) -> Answer:
     repetition changes nothing.
     """
     payment_id = call.path_id("paymentID", "payment_not_found")
-    faults = Faults()
-    body = decode(await read_json(call.request), GiveBackBody, faults)
-    reason = _required(body.reason, "/reason", faults)
-    if faults:
-        raise faults.problem()
+    reason = await _reason(call, GiveBackBody)
     command = GiveBack(caller=call.caller, payment_id=payment_id, reason=reason)
     return _shown(await call.front.give_back(command))
 
@@ -98,6 +90,15 @@ async def seen(call: Call) -> Answer:
         caller=call.caller, payment_id=payment_id, note=note, up_to_seq=body.up_to_seq
     )
     return _shown(await call.front.mark_seen(command))
+
+
+async def _reason(call: Call, body_type: type[NotChargedBody | GiveBackBody]) -> str:
+    faults = Faults()
+    body = decode(await read_json(call.request), body_type, faults)
+    reason = _required(body.reason, "/reason", faults)
+    if faults:
+        raise faults.problem()
+    return reason
 
 
 def _shown(done: DeskEntry | Refusal) -> Answer:

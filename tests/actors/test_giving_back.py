@@ -182,6 +182,17 @@ def taken_otherwise(*, captured: bool) -> Story:
     return story
 
 
+def came_back() -> Story:
+    """A declined review was refunded, the payment ended, and the payer's account was closed."""
+    story = in_review()
+    story.review("decline")
+    story.answers(story.open_call("void").key, declined("already_settled"))
+    refund = story.open_call("refund").key
+    story.answers(refund, approved("re_1"))
+    story.answers(refund, declined("account_closed"))
+    return story
+
+
 KEPT = {
     "a stray": (stray, PRICE),
     "a hold of a failed payment": (held_for_nobody, PRICE),
@@ -323,13 +334,7 @@ def test_of_a_failed_payments_hold_only_what_its_provider_has_captured_is_given_
 
 
 def test_what_came_back_of_a_declined_review_is_given_back_again():
-    """Its refund succeeded, the payment ended, and the payer's account was closed."""
-    story = in_review()
-    story.review("decline")
-    story.answers(story.open_call("void").key, declined("already_settled"))
-    refund = story.open_call("refund").key
-    story.answers(refund, approved("re_1"))
-    story.answers(refund, declined("account_closed"))
+    story = came_back()
     assert (story.payment.status, story.payment.attention) == ("cancelled", "refund_failed")
 
     assert story.gives_back() is None
@@ -361,12 +366,7 @@ def test_what_is_a_stray_is_not_given_back_with_the_payment_too():
 
 @pytest.mark.parametrize("by_itself", [4_000, PRICE])
 def test_what_its_provider_has_refunded_since_it_came_back_is_not_given_back_too(by_itself: int):
-    story = in_review()
-    story.review("decline")
-    story.answers(story.open_call("void").key, declined("already_settled"))
-    refund = story.open_call("refund").key
-    story.answers(refund, approved("re_1"))
-    story.answers(refund, declined("account_closed"))
+    story = came_back()
 
     story.reports(webhook("refund.succeeded", "re_p", parent="ch_1", minor=by_itself))
 
