@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # A group of this many units (some six rows each) is written in about 30 ms: longer groups would
 # save little more of the sync's cost, and everybody in a group waits for all of it.
 GROUP_MAX = 512
+# So often a group is looked at again as a whole because another node was first in between. Then
+# those that are in the way are left out one after the other: who hears of a conflict asks again.
+AGAIN_MAX = 20
 # A chain's end is published after this many rows or seconds, whichever comes first: what an
 # intruder could cut off unseen is what came after the newest published head.
 HEAD_ROWS = 1_000
@@ -235,9 +238,14 @@ class Journal:
     async def _commit(self, chain: Chain, units: list[Unit], answers: list[Answer]) -> None:
         """Commit all units but those that conflict, which get their answers.
 
-        Ends: every round that is not the last leaves at least one unit out.
+        Who conflicts may do so with another unit of the group. Where that one falls out as well,
+        because another node was first, nobody holds what was in the way, and all are looked at
+        again.
+
+        Ends: every round that is not the last leaves at least one unit out, but for `AGAIN_MAX`.
         """
         before = chain.head
+        again = 0
         places = list(range(len(units)))
         while places:
             left = [units[place] for place in places]
@@ -250,12 +258,15 @@ class Journal:
             if not any(found):
                 self._full = False
                 self._count(left, chain.head.n - before.n)
-                return
+                break
             chain.head = before
             for place, conflict in zip(places, found, strict=True):
                 answers[place] = conflict
-            self.stats.conflicts += sum(conflict is not None for conflict in found)
-            places = [place for place in places if answers[place] is None]
+            if len(left) < len(units) and again < AGAIN_MAX:
+                again += 1
+                answers[:] = [None] * len(units)
+            places = [place for place, answer in enumerate(answers) if answer is None]
+        self.stats.conflicts += sum(answer is not None for answer in answers)
 
     def _count(self, units: list[Unit], audit_rows: int) -> None:
         stats = self.stats

@@ -6,14 +6,27 @@ fixture `cluster`.
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import pytest
 from shared_store_suite import Cluster, epoch_of, guest, joined, moves, pair, seat_of, written
 from store_suite import booking, entry, event, item, put
 
 from paygate_engine.chain import Head, rows_of, verify
-from paygate_engine.stores.base import Claim, Conflict, Done, Event, Post, Tally, Unit, Wake
+from paygate_engine.journal import Journal
+from paygate_engine.stores.base import (
+    AuditRow,
+    Claim,
+    Conflict,
+    Done,
+    Event,
+    Post,
+    Tally,
+    Unit,
+    Wake,
+)
 from paygate_engine.stores.shared import SharedStore
+from paygate_engine.system import ActorSystem
 
 
 class SharedCommitSuite:
@@ -163,6 +176,40 @@ class SharedCommitSuite:
             [None],
         ]
         assert await ann.waiting("mail") == [item(1)]
+
+    async def test_who_stood_behind_somebody_that_another_node_overtook_is_committed(
+        self, cluster: Cluster, system: ActorSystem, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Of one group, the first was in the second one's way, and is not there in the end."""
+        ann, bob = await pair(cluster)
+        commit, overtakes = ann.commit, iter([Unit(), Unit(events=(written(bob, "first", 1),))])
+
+        async def overtaken(
+            units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
+        ) -> list[Conflict | None]:
+            await put(bob, next(overtakes, Unit()))
+            return await commit(units, audit)
+
+        monkeypatch.setattr(ann, "commit", overtaken)
+        journal = await Journal.open(ann, system)
+
+        answers = await asyncio.gather(
+            *(
+                journal.append_wait(
+                    Unit(
+                        events=(written(ann, stream, 1),),
+                        claims=(Claim(name="n", stream=stream, body=b""),),
+                        audit=(entry(stream),),
+                    )
+                )
+                for stream in ("first", "second")
+            )
+        )
+
+        assert answers == [Conflict(what="event", name="first/1"), None]
+        assert await bob.read_claim("n") == Claim(name="n", stream="second", body=b"")
+        assert await bob.read_stream("first") == [written(bob, "first", 1)]
+        assert isinstance(await verify(rows_of(ann), ann.read_stream), Head)
 
     # Feeds
 

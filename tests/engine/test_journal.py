@@ -10,7 +10,7 @@ from store_suite import event
 from paygate_engine import journal as journal_module
 from paygate_engine.chain import Head, rows_of, verify
 from paygate_engine.errors import Overloaded, StoreFailed, StoreFull
-from paygate_engine.journal import GROUP_MAX, HEAD_ROWS, HEAD_S, Answer, Journal
+from paygate_engine.journal import AGAIN_MAX, GROUP_MAX, HEAD_ROWS, HEAD_S, Answer, Journal
 from paygate_engine.stores.base import AuditRow, Conflict, Unit
 
 
@@ -244,6 +244,28 @@ async def test_a_conflict_with_one_of_a_group_that_is_not_stored_is_told_as_that
     await house.drain()
 
     assert [type(answer) for _, answer in house.answers] == [type(error), type(error)]
+
+
+async def test_a_group_that_is_always_overtaken_ends(house: House) -> None:
+    """Whatever a store says: each round leaves somebody out, and asking again has a bound."""
+    commit = house.store.commit
+
+    async def leaves_the_last_one_out(
+        units: Sequence[Unit], audit: Sequence[Sequence[AuditRow]]
+    ) -> list[Conflict | None]:
+        if len(units) == 1:
+            return await commit(units, audit)
+        house.store.groups.append(len(units))
+        return [None] * (len(units) - 1) + [Conflict(what="claim", name="n")]
+
+    house.store.commit = leaves_the_last_one_out
+    for stream in "abc":
+        house.append(stream)
+    await house.drain()
+
+    assert [answer is None for _, answer in house.answers] == [True, False, False]
+    assert house.store.groups == [3, 2] * AGAIN_MAX + [3, 2, 1]
+    assert house.journal.stats.conflicts == 2
 
 
 async def test_a_cancelled_commit_is_a_failure_because_nobody_knows_its_end(
