@@ -7,7 +7,7 @@ import made_requests
 
 from paygate_actors import events as e
 from paygate_actors import facts
-from paygate_actors.charging import create
+from paygate_actors.creating import create
 from paygate_actors.draft import Context, Draft, first_transaction_id
 from paygate_actors.messages import Address, FraudCheck, MethodView, PaymentView
 from paygate_actors.money import Money

@@ -1,4 +1,4 @@
-"""The money itself: a payment's creation, its attempts at providers, and what they answer. Pure.
+"""The money itself: what providers answer to a payment's attempts at it. Pure.
 
 The rules that money hangs on:
 
@@ -13,11 +13,12 @@ from typing import Final, assert_never
 
 from paygate_actors import events as e
 from paygate_actors.by_provider import book_capture, captured_for_nobody
+from paygate_actors.creating import attempt
 from paygate_actors.credential_use import note_credential
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
 from paygate_actors.failover import next_provider
-from paygate_actors.messages import Failure, FraudCheck
+from paygate_actors.messages import Failure
 from paygate_actors.outcomes import (
     ActionRequired,
     Approved,
@@ -26,10 +27,10 @@ from paygate_actors.outcomes import (
     Pending,
     Unknown,
 )
-from paygate_actors.record import Call, Payment, Txn, is_stray
-from paygate_actors.route import Route
+from paygate_actors.record import Call, is_stray
 from paygate_actors.states import FINAL
 from paygate_actors.sums import charge_of, open_txn, release_of
+from paygate_actors.undoing import book_stray, mismatch, void_charge
 
 # What providers say of a hold, or of an unconfirmed object, that is no longer there.
 HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled", "charge_cancelled"})
@@ -43,35 +44,6 @@ NOT_CONFIRMED: Final = Declined(
 )
 # A payer waits for so long; later than that nobody expects that somebody else charges it now.
 ELSEWHERE_US: Final = 120_000_000
-
-FRAUD_BLOCKED = Failure(code="fraud_blocked", message="The fraud rules block this payment.")
-
-
-def create(
-    payment_id: str, created: e.PaymentCreated, check: FraudCheck, *, review: bool, ctx: Context
-) -> Draft:
-    """A new payment: created, scored, and the first attempt intended or the block recorded.
-
-    `ctx.routes` must name a provider unless the check blocks; `ctx.route` says why that one.
-    """
-    draft = Draft(payment_id, None, ctx.now_us, epoch=ctx.epoch)
-    draft.add(created)
-    draft.add(
-        e.FraudScored(
-            score_milli=check.score_milli,
-            risk_level=check.risk_level,
-            factors=check.factors,
-            blocked=check.blocked,
-            review=review and not check.blocked,
-            static_only=check.static_only,
-        )
-    )
-    if check.blocked:
-        draft.move("failed", failure=FRAUD_BLOCKED)
-    else:
-        _attempt(draft, ctx.routes[0], ctx, route=ctx.route)
-        draft.move("charge_started")
-    return draft
 
 
 def charge_said(draft: Draft, call: Call, outcome: Outcome, ctx: Context) -> None:
@@ -103,49 +75,6 @@ def announce(draft: Draft, ctx: Context) -> None:
         draft.move("authorized")
 
 
-def void_charge(draft: Draft, reverse: Txn, charge: Call) -> None:
-    """Intend to undo the charge at its provider, for the sake of this reverse."""
-    assert charge.provider_txn_id is not None, "only what the provider named can be voided"
-    draft.start_call(
-        reverse.id,
-        "void",
-        provider=charge.provider,
-        amount_minor=undoable_minor(draft.payment, charge),
-        target=charge.provider_txn_id,
-    )
-
-
-def undoable_minor(payment: Payment, charge: Call) -> int:
-    """What a void of this charge gives back: what was captured, else what is held or asked for."""
-    if (charge.provider, charge.provider_txn_id) == (payment.provider, payment.provider_txn_id):
-        known = payment.captured_minor or payment.authorized_minor
-        return known or charge.amount_minor
-    return charge.amount_minor if charge.confirmed_minor is None else charge.confirmed_minor
-
-
-def reverse_by_system(draft: Draft, charge: Call, reason: str) -> None:
-    """Open a reverse of our own making, and intend the void."""
-    reverse_id = draft.open_transaction(
-        "reverse",
-        origin="system",
-        by="system",
-        amount_minor=undoable_minor(draft.payment, charge),
-        reason=reason,
-    )
-    reverse = draft.payment.txn(reverse_id)
-    assert reverse is not None
-    void_charge(draft, reverse, charge)
-
-
-def mismatch(draft: Draft, charge_key: str) -> None:
-    """The provider confirmed another amount than we asked for: undo it, and call a person."""
-    draft.attend("amount_mismatch", charge_key)
-    charge = draft.payment.call(charge_key)
-    assert charge is not None
-    if open_txn(draft.payment, "reverse") is None:
-        reverse_by_system(draft, charge, "amount_mismatch")
-
-
 def repeated(draft: Draft, call: Call, said: Approved) -> None:
     """What was said before is said again: of another amount or currency, it calls a person."""
     if _is_second(draft, call, said):
@@ -164,53 +93,6 @@ def _is_second(draft: Draft, call: Call, said: Approved) -> bool:
         return False
     draft.attend("charged_twice", said.provider_txn_id)
     return True
-
-
-def book_stray(draft: Draft, call: Call, said: Approved) -> None:
-    """Book money that moved for an attempt that was given up, and intend to give it back."""
-    charged = said.provider_txn_id if call.charges else call.target
-    stray_id = draft.open_transaction(
-        "stray",
-        origin="provider",
-        by=f"provider:{call.provider}",
-        amount_minor=said.amount.minor,
-        status="success",
-        provider=call.provider,
-        provider_txn_id=charged,
-        reason=call.key,
-    )
-    draft.attend("stray_charge", stray_id)
-    reverse_id = draft.open_transaction(
-        "reverse",
-        origin="system",
-        by="system",
-        amount_minor=said.amount.minor,
-        reason=f"stray {stray_id}",
-        stray_id=stray_id,
-    )
-    # A capture too many on a charge that stands is given back by itself, not with the charge.
-    stands = not call.charges and draft.payment.status == "success"
-    draft.start_call(
-        reverse_id,
-        "refund" if stands else "void",
-        provider=call.provider,
-        amount_minor=said.amount.minor,
-        target=charged,
-    )
-
-
-def _attempt(draft: Draft, provider: str, ctx: Context, *, route: Route | None = None) -> None:
-    payment = draft.payment
-    held = payment.created.capture_method == "manual"
-    review = payment.fraud is not None and payment.fraud.review
-    draft.start_call(
-        payment.txns[0].id,
-        "authorize" if held or review else "charge",
-        provider=provider,
-        amount_minor=payment.created.amount_minor,
-        prepares=provider in ctx.two_steps,
-        route=route,
-    )
 
 
 def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
@@ -321,7 +203,7 @@ def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:
     stays = waiting is not None or given_up or late
     following = None if stays else next_provider(draft.payment, call, said, ctx)
     if following is not None:
-        _attempt(draft, following, ctx)
+        attempt(draft, following, ctx)
     else:
         draft.move("failed", failure=failure)
 

@@ -11,7 +11,7 @@ import msgspec
 from paygate_actors import credential_use
 from paygate_actors import events as e
 from paygate_actors.by_provider import dispute_reported, refund_reported
-from paygate_actors.charging import charge_said, reverse_by_system
+from paygate_actors.charging import charge_said
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.following import follow_up_said
 from paygate_actors.messages import Refusal, SetTransactionStatus, TransactionStatus
@@ -21,6 +21,7 @@ from paygate_actors.preparing import give_up, released
 from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.record import IN_DOUBT, Call, Payment, Txn, is_own_reverse, is_release
 from paygate_actors.sums import asserted, charge_of, open_txn, unclear
+from paygate_actors.undoing import reverse_by_system
 
 CHARGE_EVENTS: Final = frozenset(
     {"payment.succeeded", "payment.authorized", "payment.failed", "payment.cancelled"}

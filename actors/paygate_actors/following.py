@@ -7,14 +7,7 @@ said twice moves nothing the second time.
 from typing import assert_never
 
 from paygate_actors import events as e
-from paygate_actors.charging import (
-    HOLD_GONE,
-    announce,
-    book_stray,
-    mismatch,
-    repeated,
-    reverse_by_system,
-)
+from paygate_actors.charging import HOLD_GONE, announce, repeated
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import Failure
@@ -39,6 +32,7 @@ from paygate_actors.sums import (
     charge_of,
     given_away_since,
 )
+from paygate_actors.undoing import book_stray, mismatch, reverse_by_system
 
 CAME_BACK = Declined(code="declined", message="Reported as failed by the provider.")
 

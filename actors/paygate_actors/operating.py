@@ -8,7 +8,6 @@ be, and those that are pending count against what is left.
 from collections.abc import Mapping
 
 from paygate_actors import events as e
-from paygate_actors.charging import undoable_minor, void_charge
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.messages import (
     CapturePayment,
@@ -24,6 +23,7 @@ from paygate_actors.messages import (
 from paygate_actors.preparing import reverse_unconfirmed
 from paygate_actors.record import REVIEW_DECLINED, Payment, Txn
 from paygate_actors.sums import charge_of, left_to_refund, open_txn, refunds_reserved
+from paygate_actors.undoing import undoable_minor, void_charge
 
 IN_PROGRESS = Refusal(
     code="operation_in_progress",

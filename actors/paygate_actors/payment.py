@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from paygate_actors import facts, operating
-from paygate_actors.charging import create
+from paygate_actors.creating import create
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import CapturePayment, PaymentReply, RefundPayment, ReversePayment
 from paygate_actors.outcomes import Prepared, Unknown

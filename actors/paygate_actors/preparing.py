@@ -19,14 +19,7 @@ These rules license every conclusion here:
 from typing import Final, assert_never
 
 from paygate_actors import events as e
-from paygate_actors.charging import (
-    HOLD_GONE,
-    NOT_CONFIRMED,
-    SETTLED,
-    charge_said,
-    gone_at_provider,
-    undoable_minor,
-)
+from paygate_actors.charging import HOLD_GONE, NOT_CONFIRMED, SETTLED, charge_said, gone_at_provider
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import Failure
@@ -41,6 +34,7 @@ from paygate_actors.outcomes import (
 )
 from paygate_actors.record import Call, Payment
 from paygate_actors.sums import asserted, open_txn, release_of
+from paygate_actors.undoing import undoable_minor
 
 REVERSED: Final = Declined(
     code="cancelled", message="Reversed before it was confirmed at the provider."

@@ -6,7 +6,7 @@ called, who can have it given back again (`giving_back`).
 """
 
 from paygate_actors import events as e
-from paygate_actors.charging import HOLD_GONE, SETTLED, announce, undoable_minor
+from paygate_actors.charging import HOLD_GONE, SETTLED, announce
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import Failure
 from paygate_actors.operating import start_refund
@@ -19,6 +19,7 @@ from paygate_actors.sums import (
     refunded,
     took_otherwise,
 )
+from paygate_actors.undoing import undoable_minor
 
 USE_REFUND = Failure(
     code="use_refund", message="The provider settled the payment already: refund it instead."

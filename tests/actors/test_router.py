@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from paygate_actors import charging, facts
+from paygate_actors import creating, facts
 from paygate_actors import events as e
 from paygate_actors.draft import Context, Draft, first_transaction_id
 from paygate_actors.messages import FraudCheck, MethodView
@@ -85,7 +85,7 @@ class Shop:
             created_at_us=self.clock.now_us(),
         )
         ctx = Context(now_us=self.clock.now_us(), routes=route.order, route=route)
-        draft = charging.create(of.payment_id, of.created, check, review=False, ctx=ctx)
+        draft = creating.create(of.payment_id, of.created, check, review=False, ctx=ctx)
         return self._kept(None, draft)
 
     def answered(self, payment: Payment, outcome: Outcome) -> Payment:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from paygate_actors import charging, correcting, facts, giving_back, operating, preparing
+from paygate_actors import correcting, creating, facts, giving_back, operating, preparing
 from paygate_actors import events as e
 from paygate_actors.desk_messages import GiveBack, MarkNotCharged, MarkSeen
 from paygate_actors.draft import Answer, Context, Draft, first_transaction_id
@@ -89,7 +89,7 @@ class Story:
             blocked=blocked,
             created_at_us=NOW_US,
         )
-        self._keep(charging.create(PAYMENT_ID, created, check, review=review, ctx=self.ctx))
+        self._keep(creating.create(PAYMENT_ID, created, check, review=review, ctx=self.ctx))
 
     @property
     def ctx(self) -> Context:

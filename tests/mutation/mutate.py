@@ -42,7 +42,13 @@ GROUPS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         ("tests/actors/test_money.py",),
     ),
     "states": (
-        ("paygate_actors/states.py", "paygate_actors/evolving.py", "paygate_actors/sums.py"),
+        (
+            "paygate_actors/states.py",
+            "paygate_actors/evolving.py",
+            "paygate_actors/evolving_calls.py",
+            "paygate_actors/changes.py",
+            "paygate_actors/sums.py",
+        ),
         (
             "tests/actors/test_states.py",
             "tests/actors/test_evolving.py",
