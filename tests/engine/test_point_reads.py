@@ -1,5 +1,6 @@
 """Reads of one row on the loop's own thread: at once, of what is committed, waiting for nobody."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from store_suite import KINDS, booking, event, put
 
 from paygate_engine.errors import StoreDamaged, StoreFailed
-from paygate_engine.stores.base import Claim, Unit
+from paygate_engine.stores.base import Claim, Query, Unit
 from paygate_engine.stores.sqlite import DATABASE_NAME, SqliteStore
 from paygate_engine.stores.sqlite_connections import InTheWay, LoopConnection
 from paygate_engine.stores.sqlite_schema import APPLICATION_ID
@@ -58,6 +60,36 @@ async def test_a_document_and_a_claim_are_read_without_a_turn_of_the_loop(
     assert at_once(store.read_claim("n")) == CLAIM
     assert at_once(store.read_document("booking", "bkg_0002")) is None
     assert at_once(store.read_claim("m")) is None
+
+
+async def test_the_newest_document_behind_a_link_is_read_without_a_turn_of_the_loop(
+    store: SqliteStore,
+) -> None:
+    link = ("order", "o-7")
+    await put(store, *(Unit(documents=(booking(number, links=(link,)),)) for number in (2, 3)))
+    newest = Query(kind="booking", link=link, limit=1)
+
+    assert at_once(store.query(newest)) == [booking(3)]
+    assert at_once(store.query(replace(newest, link=("order", "o-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(kind="booking", link=("order", "o-7"), limit=2),
+        Query(kind="booking", link=("order", "o-7"), limit=1, scope="ann"),
+        Query(kind="booking", link=("order", "o-7"), limit=1, where=(("status", "open"),)),
+        Query(kind="booking", limit=1),
+    ],
+)
+async def test_what_may_look_at_many_rows_is_read_on_the_thread(
+    store: SqliteStore, query: Query
+) -> None:
+    reading = asyncio.ensure_future(store.query(query))
+    await asyncio.sleep(0)  # one turn of the loop, in which the thread cannot have been heard
+
+    assert not reading.done()
+    await reading
 
 
 async def test_a_document_is_said_without_being_asked_for(store: SqliteStore) -> None:

@@ -1,10 +1,11 @@
 """How a store reaches its database: on a thread of its own, or here and now.
 
 A trip to a thread and back costs more than the read of one row. So a read by primary key is made on
-the loop's own thread: it goes down one tree of a few levels, takes one row, and writes nothing. Its
-pages lie in the kernel's cache as a rule, and are a read or two away where they don't; a disk that
-takes long for that keeps every commit waiting as well. It waits for no lock: what is in its way is
-said, and a thread can wait. Lists, streams and checks take many pages, and go to the thread.
+the loop's own thread: it goes down one tree of a few levels, takes one row, and writes nothing; and
+so is that of the newest document behind a link, which goes down two trees. Its pages lie in the
+kernel's cache as a rule, and are a read or two away where they don't; a disk that takes long for
+that keeps every commit waiting as well. It waits for no lock: what is in its way is said, and a
+thread can wait. Lists, streams and checks take many pages, and go to the thread.
 """
 
 import asyncio
