@@ -12,6 +12,7 @@ from paygate_actors.outcomes import Approved
 from paygate_actors.providers.base import ProviderEvent
 from paygate_actors.record import Call, Payment, Txn, is_own_reverse
 from paygate_actors.sums import booked_as_stray, captured_ever, left_to_refund
+from paygate_actors.undoing import book_stray
 
 
 def refund_reported(draft: Draft, event: ProviderEvent, provider: str) -> None:
@@ -25,7 +26,9 @@ def refund_reported(draft: Draft, event: ProviderEvent, provider: str) -> None:
             code = "refunded_by_provider" if status == "success" else "refund_failed"
             draft.attend(code, event.event_id)
         return
-    stray = _stray_of(payment, event, provider)
+    # That a refund failed says nothing of what was taken before.
+    find = _stray_of if status == "failed" else _stray_about
+    stray = find(draft, event, provider)
     # One that does not say how much may have been all that was left.
     whole = left_to_refund(payment) if stray is None else stray.amount_minor
     left = Money(whole, payment.created.currency)
@@ -83,18 +86,44 @@ def captured_for_nobody(draft: Draft, charge: Call, said: Approved) -> None:
     draft.attend("captured_by_provider", book_capture(draft, charge, said))
 
 
-def _stray_of(payment: Payment, event: ProviderEvent, provider: str) -> Txn | None:
+def _stray_about(draft: Draft, event: ProviderEvent, provider: str) -> Txn | None:
+    """The stray that the event is about, whose own news may come later; None: our own charge.
+
+    Who refunds or disputes an attempt that was declined says that it took the money after all.
+    """
+    known = _stray_of(draft, event, provider)
+    payment = draft.payment
+    charge = next(
+        (call for call in reversed(payment.calls) if call.charges and call.provider == provider),
+        None,
+    )
+    if known is not None or charge is None or charge.state != "declined":
+        return known
+    named = charge.prepared_id or event.parent_txn_id or charge.provider_txn_id
+    if named is None or charge.declined in (None, "cancelled"):
+        return None  # undone, as we know: what is told of it since is about that
+    took = Money(charge.amount_minor, payment.created.currency)
+    draft.approve(
+        charge,
+        provider_txn_id=named,
+        minor=took.minor,
+        currency=took.currency,
+        captured=True,
+    )
+    book_stray(draft, charge, Approved(provider_txn_id=named, amount=took, captured=True))
+    return _stray_of(draft, event, provider)
+
+
+def _stray_of(draft: Draft, event: ProviderEvent, provider: str) -> Txn | None:
+    payment = draft.payment
     named = (event.provider_txn_id, event.parent_txn_id)
     if provider == payment.provider and payment.provider_txn_id in named and payment.captured_minor:
         return None  # a capture too many is a stray on the charge that stands
-    return next(
-        (
-            txn
-            for txn in payment.txns
-            if txn.type == "stray" and txn.provider == provider and txn.provider_txn_id in named
-        ),
-        None,
-    )
+    strays = [txn for txn in payment.txns if (txn.type, txn.provider) == ("stray", provider)]
+    about = next((txn for txn in strays if txn.provider_txn_id in named), None)
+    if about is None and strays and provider != payment.provider:
+        return strays[-1]  # by whatever name: nothing else of the payment's is there
+    return about
 
 
 def _refund_known(
@@ -176,7 +205,7 @@ def _owed(draft: Draft, dispute_id: str, event: ProviderEvent) -> None:
 def _open_dispute(draft: Draft, event: ProviderEvent, provider: str) -> str | None:
     payment = draft.payment
     # It may overtake the news of the capture that it disputes.
-    stray = _stray_of(payment, event, provider)
+    stray = _stray_about(draft, event, provider)
     whole = payment.captured_minor or payment.created.amount_minor
     if stray is not None:
         whole = stray.amount_minor
