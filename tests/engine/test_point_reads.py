@@ -209,3 +209,17 @@ async def test_a_store_that_failed_or_was_closed_is_not_read(store: SqliteStore)
         store.peek_document("booking", "bkg_0001")
     with pytest.raises(StoreFailed, match="not open"):
         await store.read_claim("n")
+
+
+async def test_a_read_or_a_write_that_nobody_waits_for_any_more_is_no_failure(
+    store: SqliteStore,
+) -> None:
+    reading = store.read_stream("a")
+    writing = store.forget(queue="mail", done_before_us=0)
+
+    for begun in (reading, writing):
+        begun.send(None)
+        begun.close()
+
+    assert await store.read_stream("a") == []
+    assert await put(store, Unit(documents=(booking(2),))) == [None]

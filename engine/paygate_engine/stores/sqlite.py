@@ -304,8 +304,8 @@ class SqliteStore:
         connection = self._usable(self._reader)
         try:
             return await connection.run(partial(sqlite_read.lenient, work))
-        except (Corrupt, asyncio.CancelledError):
-            raise
+        except (Corrupt, asyncio.CancelledError, GeneratorExit):
+            raise  # whoever does not wait any more breaks nothing
         except BaseException as error:
             raise self._fail(error) from error
 
@@ -332,7 +332,7 @@ class SqliteStore:
         connection = self._usable(self._writer)
         try:
             return await connection.run(work)
-        except (StoreFull, asyncio.CancelledError):
+        except (StoreFull, asyncio.CancelledError, GeneratorExit):
             # A cancelled caller is not told how it ended; the transaction ends by itself.
             raise
         except BaseException as error:
