@@ -23,7 +23,7 @@ from paygate_actors.provider_messages import ProviderView
 from paygate_actors.webhooks_out import LOOK_S
 from paygate_engine.clock import ManualClock
 from paygate_engine.errors import Overloaded, StoreRefused
-from paygate_engine.stores.base import Document, Query
+from paygate_engine.stores.base import Document, Posted, Query
 from paygate_engine.stores.shared import BEAT_S
 
 URL = "https://shop.example/hook"
@@ -124,6 +124,33 @@ async def test_an_endpoint_that_another_node_deleted_gets_nothing_more_and_leave
     assert many.receivers.to(URL) == []
     assert await b.store.waiting(queue_of(endpoint_id)) == []
     assert a.gateway.front.notices.endpoints(MERCHANT) == ()
+
+
+@pytest.mark.parametrize("before", [0, 1])
+async def test_an_event_that_is_committed_while_a_feed_is_read_to_its_end_is_no_gap(
+    many: ManyNodes, *, before: int
+):
+    a, b = await many.start("a"), await many.start("b")
+    for _ in range(before):
+        await many.until_status(b, await b.pay(), "success")
+    page = a.gateway.front.notices.feed
+    first = await page(MERCHANT, after=None, limit=100)
+    assert isinstance(first, FeedPage)
+    read = a.store.read_feed
+
+    async def slow(feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
+        a.store.read_feed = read
+        found = await read(feed, after_n=after_n, limit=limit)
+        await many.until_status(b, await b.pay(), "success")
+        return found
+
+    a.store.read_feed = slow
+    end = await page(MERCHANT, after=first.next_cursor, limit=100)
+    assert isinstance(end, FeedPage), end
+    more = await page(MERCHANT, after=end.next_cursor, limit=100)
+
+    assert isinstance(more, FeedPage), more
+    assert len(first.items + end.items + more.items) == before + 1
 
 
 async def test_an_endpoint_that_could_not_be_read_is_read_again(many: ManyNodes):
