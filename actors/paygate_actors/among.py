@@ -7,7 +7,7 @@ Nothing about money rests on either: there `(payment, seq)` decides.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Final, Protocol
 
 from paygate_engine.clock import Clock
@@ -95,6 +95,9 @@ class OneOfMany:
         self._clock = clock
         self._mine: set[str] = set()
         self._not_mine: dict[str, float] = {}
+        self._owed: set[str] = set()
+        # Held while one is given back late, so that it is not a new turn of the same name.
+        self._returning = asyncio.Lock()
 
     @property
     def may_act(self) -> bool:
@@ -136,25 +139,34 @@ class OneOfMany:
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncGenerator[None]:
-        """Wait for a few others at the most."""
+        """Wait for a few others at the most. Of one name, one at a time here."""
         duty = f"turn {name}"
-        for _ in range(TURN_TRIES_MAX):
-            if await self._store.take_duty(duty):
-                break
-            await asyncio.sleep(TURN_PAUSE_S)
-        else:
-            raise Overloaded(f"another node has been changing {name} for long")
+        async with self._returning:
+            self._owed.discard(duty)
         try:
+            for _ in range(TURN_TRIES_MAX):
+                if await self._store.take_duty(duty):
+                    break
+                await asyncio.sleep(TURN_PAUSE_S)
+            else:
+                raise Overloaded(f"another node has been changing {name} for long")
             yield
         finally:
+            # Also what was taken without an answer.
             await self._give_back(duty)
 
+    async def give_back(self) -> None:
+        """Give back the turns that could not be given back when they ended."""
+        for duty in tuple(self._owed):
+            async with self._returning:
+                if duty in self._owed:
+                    await self._give_back(duty)
+
     async def _give_back(self, duty: str) -> None:
-        try:
+        self._owed.add(duty)
+        with suppress(EngineError):  # it is tried again, for as long as nobody buries this node
             await self._store.drop_duty(duty)
-        except EngineError:
-            # It is this node's until somebody buries it; the next turn here finds it so.
-            return
+            self._owed.discard(duty)
 
     def say(self, *words: str) -> None:
         """Let the other nodes know."""

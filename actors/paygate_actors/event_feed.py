@@ -56,12 +56,9 @@ class EventFeed:
         place = await self._beginning(name) if after is None else _read_place(after)
         if place is None:
             return BAD_CURSOR
-        # From the cursor's own post on, so that both are seen at one moment.
-        found = await self._store.read_feed(name, after_n=max(0, place.n - 1), limit=limit + 2)
-        page = [posted for posted in found if posted.n > place.n]
-        refused = await self._refuse(name, place, found, page, began=after is None)
-        if refused is not None:
-            return refused
+        page = await self._behind(name, place, limit, began=after is None)
+        if isinstance(page, Refusal):
+            return page
         shown = page[:limit]
         for posted in shown:
             if not posted.sound:
@@ -76,19 +73,35 @@ class EventFeed:
     async def _beginning(self, name: str) -> Place:
         return Place((await self._store.feed_ends(name)).first - 1, _NOTHING)
 
-    async def _refuse(
-        self, name: str, place: Place, found: list[Posted], page: list[Posted], *, began: bool
-    ) -> Refusal | None:
-        known = place.tail != _NOTHING
-        if known and found and found[0].n == place.n and _place_of(found[0]) != place:
+    async def _behind(
+        self, name: str, place: Place, limit: int, *, began: bool
+    ) -> list[Posted] | Refusal:
+        """What stands behind a place, and one more than the limit where there is more."""
+        found = await self._read(name, place, limit)
+        if not found:
+            last = (await self._store.feed_ends(name)).last
+            if place.n > last:
+                # Made by somebody else, or before a backup was restored.
+                return BAD_CURSOR if place.tail == _NOTHING else EXPIRED
+            if place.n < last:
+                # It came after the look, and is there now; or it is kept no more.
+                found = await self._read(name, place, limit)
+                if not found and not began:
+                    return EXPIRED
+        if (
+            found
+            and found[0].n == place.n
+            and place.tail not in (_NOTHING, _place_of(found[0]).tail)
+        ):
             return EXPIRED
-        if page:
-            return None if began or page[0].n == place.n + 1 else EXPIRED
-        last = (await self._store.feed_ends(name)).last
-        if place.n == last:
-            return None
-        # Behind the end: made by somebody else, or before a backup was restored.
-        return EXPIRED if place.n < last or known else BAD_CURSOR
+        page = [posted for posted in found if posted.n > place.n]
+        if page and not began and page[0].n != place.n + 1:
+            return EXPIRED
+        return page
+
+    async def _read(self, name: str, place: Place, limit: int) -> list[Posted]:
+        # From the cursor's own post on, so that both are seen at one moment.
+        return await self._store.read_feed(name, after_n=max(0, place.n - 1), limit=limit + 2)
 
 
 def cursor_text(inner: str) -> str:

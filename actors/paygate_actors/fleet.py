@@ -71,6 +71,7 @@ class Fleet:
         self._store = store
         self._system = system
         self._ear: Ear | None = None
+        self._unheard = False  # what changed before there was an ear
         self._payments: Region[PaymentActor] | None = None
         self._letters: Letters | None = None
         self._adopting = asyncio.Lock()
@@ -108,6 +109,8 @@ class Fleet:
     def serve(self, payments: Region[PaymentActor], ear: Ear, letters: Letters) -> None:
         """Tell these from now on."""
         self._payments, self._ear, self._letters = payments, ear, letters
+        if self._unheard:
+            ear.configuration_changed()
 
     async def recover(self) -> int:
         """Adopt everything that nobody alive owns; how much that was. Then go on doing so."""
@@ -178,6 +181,7 @@ class Fleet:
             self._system.after(ADOPT_EVERY_S, self._adopt_again, None)
 
     async def _adopt_once(self) -> None:
+        await self.nodes.give_back()
         if self._payments is None or self._adopting.locked():
             return
         try:
@@ -223,7 +227,9 @@ class Fleet:
         self._ear.node_gone()
 
     def _bulletin(self, _: int) -> None:
-        if self._ear is not None:
+        if self._ear is None:
+            self._unheard = True
+        else:
             self._ear.configuration_changed()
 
 

@@ -269,6 +269,15 @@ class Inbox:
             with suppress(Overloaded):  # the sweep brings what is left
                 await self.bring_all()
 
+    def leave_parked(self) -> None:
+        """Forget what has been parked here for two sweeps: the node that sweeps has found it.
+
+        It is told there when its payment appears, and nobody would say so here.
+        """
+        before_us = self._system.clock.now_us() - round(2 * SWEEP_S * 1_000_000)
+        for item_id in self._parking.older_than(before_us):
+            self._parking.unpark(item_id)
+
     async def bring_all(self) -> None:
         """Bring everything that is not done to its payment, however new it is."""
         while await self._bring(self._system.clock.now_us() + 1):

@@ -56,6 +56,10 @@ class Parking:
         """Since when the oldest waits; None where none does."""
         return min((each.since_us for each in self._parked.values()), default=None)
 
+    def older_than(self, before_us: int) -> tuple[str, ...]:
+        """Those that have waited since before a time."""
+        return tuple(name for name, each in self._parked.items() if each.since_us < before_us)
+
     def park(self, item_id: str, stored: Stored, since_us: int) -> None:
         """Let it wait, if there is a place left."""
         if len(self._parked) >= PARKED_MAX:

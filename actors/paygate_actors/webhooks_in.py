@@ -134,6 +134,7 @@ class WebhooksIn:
     async def _sweep_once(self) -> None:
         try:
             if not await self._nodes.mine(SWEEP):
+                self.inbox.leave_parked()
                 return
             await self.inbox.sweep()
             waited_s = self.inbox.oldest_parked_s()

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError
 
-from paygate_engine.errors import StoreFailed, StoreRefused
+from paygate_engine.errors import Overloaded, StoreFailed, StoreRefused
 from paygate_http.flags import (
     AuditFlags,
     BackupFlags,
@@ -250,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(Exit.MISCONFIGURED, str(error), "see paygate --help")
     except Refused as error:
         return _complain(error.exit_code, *error.lines)
-    except (StoreFailed, StoreRefused) as error:
+    except (Overloaded, StoreFailed, StoreRefused) as error:
         return _complain(Exit.FAILED, str(error))
     except OSError as error:
         return _complain(Exit.FAILED, str(error))

@@ -378,6 +378,22 @@ async def test_an_event_that_finds_no_database_waits_for_the_sweep(many: ManyNod
     assert a.fatal == []
 
 
+async def test_an_event_that_nobody_can_place_is_counted_by_the_node_that_sweeps_alone(
+    many: ManyNodes,
+):
+    a, b = await pair(many)
+    event = ProviderEvent(
+        event_id="e", event_type="payment.succeeded", provider_txn_id="ch", at_us=5
+    )
+    await b.gateway.inbox.take("bank", (event,))
+    await many.until(lambda: b.gauge("paygate_webhooks_parked") == 1)
+
+    await many.pass_time(4 * SWEEP_S, step_s=5)
+
+    assert a.gauge("paygate_webhooks_parked") == 1
+    assert b.gauge("paygate_webhooks_parked") == 0
+
+
 async def test_a_node_whose_epoch_is_over_ends_without_a_task_that_fails(many: ManyNodes):
     a = await many.start("a")
 

@@ -15,12 +15,15 @@ from paygate_actors.among import NOT_MINE_S, OneOfMany
 from paygate_actors.config import Database, Vault
 from paygate_actors.courier import SETTLES_S
 from paygate_actors.endpoints import queue_of
+from paygate_actors.fleet import ADOPT_EVERY_S
 from paygate_actors.messages import Refusal
+from paygate_actors.node_ear import REREAD_S
 from paygate_actors.notice_messages import FeedPage, NewEndpoint, WithSecret
 from paygate_actors.provider_messages import ProviderView
 from paygate_actors.webhooks_out import LOOK_S
 from paygate_engine.clock import ManualClock
 from paygate_engine.errors import Overloaded, StoreRefused
+from paygate_engine.stores.base import Document, Posted, Query
 from paygate_engine.stores.shared import BEAT_S
 
 URL = "https://shop.example/hook"
@@ -123,6 +126,51 @@ async def test_an_endpoint_that_another_node_deleted_gets_nothing_more_and_leave
     assert a.gateway.front.notices.endpoints(MERCHANT) == ()
 
 
+@pytest.mark.parametrize("before", [0, 1])
+async def test_an_event_that_is_committed_while_a_feed_is_read_to_its_end_is_no_gap(
+    many: ManyNodes, *, before: int
+):
+    a, b = await many.start("a"), await many.start("b")
+    for _ in range(before):
+        await many.until_status(b, await b.pay(), "success")
+    page = a.gateway.front.notices.feed
+    first = await page(MERCHANT, after=None, limit=100)
+    assert isinstance(first, FeedPage)
+    read = a.store.read_feed
+
+    async def slow(feed: str, *, after_n: int = 0, limit: int = 100) -> list[Posted]:
+        a.store.read_feed = read
+        found = await read(feed, after_n=after_n, limit=limit)
+        await many.until_status(b, await b.pay(), "success")
+        return found
+
+    a.store.read_feed = slow
+    end = await page(MERCHANT, after=first.next_cursor, limit=100)
+    assert isinstance(end, FeedPage), end
+    more = await page(MERCHANT, after=end.next_cursor, limit=100)
+
+    assert isinstance(more, FeedPage), more
+    assert len(first.items + end.items + more.items) == before + 1
+
+
+async def test_an_endpoint_that_could_not_be_read_is_read_again(many: ManyNodes):
+    a, b = await many.start("a"), await many.start("b")
+    read = b.store.query
+
+    async def away(query: Query) -> list[Document]:
+        raise Overloaded("the database cannot be reached")
+
+    b.store.query = away
+    await endpoint_at(a)
+    await many.pass_time(2 * BEAT_S)
+    assert b.gateway.front.notices.endpoints(MERCHANT) == ()
+
+    b.store.query = read
+    await many.pass_time(2 * REREAD_S)
+
+    assert len(b.gateway.front.notices.endpoints(MERCHANT)) == 1
+
+
 # ------------------------------------------------------------------ switches and turns
 
 
@@ -135,6 +183,26 @@ async def test_a_switch_that_was_turned_on_one_node_holds_on_the_others(many: Ma
     refused = await b.process()
     assert isinstance(refused, Refusal)
     assert refused.code == "no_provider"
+
+
+async def test_what_changed_while_a_node_was_being_furnished_is_read_by_it(many: ManyNodes):
+    a = await many.start("a")
+    starting = many.cluster.node()
+    read = starting.query
+
+    async def slow(query: Query) -> list[Document]:
+        starting.query = read
+        found = await read(query)
+        await endpoint_at(a)
+        await many.pass_time(2 * BEAT_S)
+        return found
+
+    starting.query = slow
+    many.cluster.node = lambda: starting
+    b = await many.start("b")
+    await many.pass_time(2 * BEAT_S)
+
+    assert len(b.gateway.front.notices.endpoints(MERCHANT)) == 1
 
 
 async def test_two_operators_on_two_nodes_at_once_lose_no_switch(many: ManyNodes):
@@ -171,6 +239,41 @@ async def test_a_turn_is_one_nodes_at_a_time_and_given_back(many: ManyNodes):
         with pytest.raises(Overloaded):
             async with second.turn("rules"):
                 raise AssertionError("two at once")
+    async with second.turn("rules"):
+        pass
+
+
+async def test_a_turn_that_could_not_be_given_back_is_given_back_later(many: ManyNodes):
+    a, b = await many.start("a"), await many.start("b")
+    drop = a.store.drop_duty
+
+    async def away(name: str) -> None:
+        raise Overloaded("the database cannot be reached")
+
+    a.store.drop_duty = away
+    await a.gateway.front.switch_provider(OPERATOR, "bank", accepts_charges=False)
+    a.store.drop_duty = drop
+    await many.pass_time(ADOPT_EVERY_S + 1)
+    await b.gateway.front.switch_provider(OPERATOR, "bank", accepts_charges=True)
+
+    (view,) = await b.gateway.front.providers()
+    assert view.accepts_charges
+
+
+async def test_a_turn_that_was_taken_without_an_answer_is_given_back(many: ManyNodes):
+    a, b = await many.start("a"), await many.start("b")
+    first, second = one_of(many, a), one_of(many, b)
+    take = a.store.take_duty
+
+    async def lost(name: str) -> bool:
+        await take(name)
+        raise Overloaded("the database cannot be reached")
+
+    a.store.take_duty = lost
+    with pytest.raises(Overloaded):
+        async with first.turn("rules"):
+            raise AssertionError("it was never told that it is its turn")
+
     async with second.turn("rules"):
         pass
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from postgres_cluster import clustered
 from postgres_rig import PostgresServer, connected, execute, until, value
+from refusing_proxy import refusing_proxy
 from shared_commit_suite import SharedCommitSuite
 from shared_store_suite import Cluster, SharedStoreSuite, joined, pair
 from store_suite import KINDS, StoreSuite, booking, entry, event, item, put
@@ -190,6 +191,23 @@ async def test_words_are_heard_by_others_and_not_by_who_said_them(emptied: str) 
         ann.say("look", "there")
 
         assert set(await hearing) == {"look", "here", "there"}
+
+
+async def test_who_was_refused_to_listen_listens_on_the_next_connection(
+    emptied: str, postgres_server: PostgresServer
+) -> None:
+    async with (
+        refusing_proxy(postgres_server.port, b"LISTEN") as port,
+        clustered(postgres_server.dsn("used", port=port)) as cluster,
+    ):
+        ann, bob = await pair(cluster)
+        hearing = asyncio.create_task(bob.hear())
+        await until(lambda: value(emptied, LISTENING))
+
+        ann.say("look")
+
+        # The end of the first connection may have been all that there was to hear.
+        assert (await hearing or await bob.hear()) == ("look",)
 
 
 async def test_an_outage_is_told_once_and_so_is_its_end(

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,6 +17,7 @@ from paygate_engine.errors import Fenced, Overloaded, StoreFailed
 from paygate_engine.stores.base import Claim, Post, Tally, Unit, Wake
 from paygate_engine.stores.postgres import PostgresStore
 from paygate_engine.stores.postgres_commit import SETTLE, SETTLE_S
+from paygate_engine.stores.postgres_link import Links, Lost
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.slow
 # is whole the server does nothing. The answer is cut at each of its bytes.
 POINTS = 60
 KILLS = 150
+# Longer than a server that is busy with other things takes to parse a statement.
+STILL_S = 1.0
 
 
 @pytest.fixture
@@ -297,3 +301,18 @@ async def test_a_group_that_comes_late_after_its_turn_was_barred_writes_nothing(
             await put(store, Unit(events=(written(store, "a", 1),)))
 
     assert await value(emptied, "SELECT count(*) FROM paygate.events") == 0
+
+
+async def test_a_process_that_stood_still_past_a_deadline_has_lost_an_answer_and_no_more(
+    emptied: str,
+) -> None:
+    """The answer to the first half of a statement lies there when it wakes, and so does the end."""
+    link = await Links(emptied).connect()
+    asking = asyncio.ensure_future(link.fetch("SELECT 1", deadline_s=STILL_S / 2))
+    await asyncio.sleep(0)  # it is sent
+
+    time.sleep(STILL_S)  # noqa: ASYNC251  # nothing else may run meanwhile
+
+    with pytest.raises(Lost):
+        await asking
+    assert not link.usable

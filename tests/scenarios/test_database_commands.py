@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from postgres_rig import PostgresServer, execute, installed, one_server, value
+from postgres_rig import PostgresServer, connected, execute, installed, one_server, value
 from process_rig import OPERATOR, GatewayClient, Process
 
 pytestmark = pytest.mark.slow
@@ -172,3 +172,20 @@ async def test_a_sandboxs_database_is_not_served_live(dsn: str, tmp_path: Path):
 
     assert refused.code == 1
     assert "sandbox" in refused.err
+
+
+async def test_a_node_that_meets_a_silent_database_as_it_starts_says_so_in_one_line(
+    dsn: str, tmp_path: Path
+):
+    assert (await paygate("migrate", "--database", dsn)).code == 0
+    async with connected(dsn) as other, other.transaction():
+        await other.execute("LOCK TABLE paygate.documents IN ACCESS EXCLUSIVE MODE")
+
+        done = await paygate(
+            "serve", "--sandbox", "--port", "0", "--data", str(tmp_path), "--database", dsn
+        )
+
+    last = done.err.splitlines()[-1]
+    assert done.code == 1
+    assert last.startswith("paygate: the database cannot be reached: ")
+    assert "Traceback" not in done.err

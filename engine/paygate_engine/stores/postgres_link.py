@@ -150,6 +150,12 @@ class Link:
             raise Answered(error.sqlstate, str(error)) from error
         except (self._driver.InterfaceError, self._driver.InternalClientError, OSError) as error:
             raise self._lost(error) from error
+        except AttributeError as error:
+            if not self.ended:
+                raise
+            # A process that stood still finds the deadline beside the answer to the first half of
+            # a statement: the driver goes on with a connection that is not there any more.
+            raise self._lost(error) from error
         except BaseException:
             self.end()
             raise

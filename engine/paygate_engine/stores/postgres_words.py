@@ -92,6 +92,10 @@ class Words:
                 self._link.on_end(self._news.set)
                 await self._link.listen(CHANNEL, self._on_payload)
             except (Unreachable, Lost, Answered) as error:
+                if self._link is not None:
+                    # One that was refused is still connected, and would be taken for one that
+                    # listens.
+                    self._link.end()
                 if not self._deaf:
                     _log.info("nothing is heard from other nodes: %s", error)
                 self._deaf = True
