@@ -18,7 +18,7 @@ from paygate_actors.simulation.books import Charge
 from paygate_actors.simulation.clients import Promise
 from paygate_actors.simulation.ledger import Ledger
 from paygate_actors.simulation.tracing import Violation
-from paygate_actors.sums import disputed
+from paygate_actors.sums import disputed, refunded
 from paygate_actors.views import payment_view
 from paygate_engine import chain
 from paygate_engine.stores.base import PAGE_MAX, AuditRow, Item, Query
@@ -186,19 +186,16 @@ def check_books(payment: Payment, providers: Providers) -> None:
 
 def _check_own(payment: Payment, charge: Charge) -> None:
     captured = charge.captured_minor if charge.status == "captured" else 0
-    refunded = sum(
-        txn.amount_minor for txn in payment.txns if txn.type == "refund" and txn.status == "success"
-    )
     if payment.captured_minor != captured:
         raise Violation(
             "the books agree on what was captured",
             f"ours {payment.captured_minor}, {charge.id} {captured}",
             subject=payment.id,
         )
-    if refunded != charge.refunded_minor and payment.captured_minor:
+    if refunded(payment) != charge.refunded_minor and payment.captured_minor:
         raise Violation(
             "the books agree on what was refunded",
-            f"ours {refunded}, {charge.id} {charge.refunded_minor}",
+            f"ours {refunded(payment)}, {charge.id} {charge.refunded_minor}",
             subject=payment.id,
         )
 
