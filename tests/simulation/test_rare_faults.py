@@ -53,3 +53,12 @@ def test_a_webhook_that_finds_no_room_is_told_to_come_again_until_there_is_some(
     assert refused and min(refused) >= full
     assert any("webhook" in result.story[number] for number in refused)
     assert any("webhook" in line and "acknowledged" in line for line in result.story[refused[-1] :])
+
+
+def test_a_hold_that_its_provider_captures_by_itself_is_booked_and_put_before_a_person():
+    result = lived(world(3, ("provider_capture",)))
+
+    assert result.breach is None
+    assert result.faults["provider_capture"] > 0
+    assert any("captures" in line and "by itself" in line for line in result.story)
+    assert result.flagged > 0

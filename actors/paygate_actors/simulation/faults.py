@@ -69,6 +69,7 @@ NodeFault = Literal[
     "rolling_restart",  # one after the other does
 ]
 RareFault = Literal[
+    "provider_capture",  # it captures a hold by itself, the whole of it or a part
     "without_room",  # the disk is full for minutes
 ]
 Fault = AloneFault | NodeFault | RareFault
