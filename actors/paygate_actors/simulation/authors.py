@@ -1,8 +1,8 @@
-"""Who captured what was held: its merchant, or its provider without being asked.
+"""Holds that their provider captured without being asked: who did so is on record.
 
-The books say how much was taken; here it is held against them who did so. Once a hold was known,
-a capture that nobody asked for is booked as its provider's, and a person was called. Where the
-first that was ever heard of a hold is that it was captured, there is nothing to tell it by.
+Once a hold was known, such a capture is booked as its provider's, of that sum, and a person was
+called. Where the first that was ever heard of a hold is that it was captured, there is nothing to
+tell it by.
 """
 
 from collections.abc import Mapping
@@ -24,13 +24,12 @@ _CALLED: Final = frozenset({"captured_by_provider", "amount_mismatch"})
 async def check_authors(
     store: MemoryStore, payments: Mapping[str, Payment], accounts: Mapping[str, Account]
 ) -> None:
-    """Each capture is on record as of who made it. Raises `Violation`."""
+    """What was captured by itself is on record as its provider's. Raises `Violation`."""
     for payment in payments.values():
         charge = _own_charge(payment, accounts)
-        if charge is None or charge.status != "captured":
-            continue
-        known = charge.unasked and await _was_held(store, payment, charge)
-        _check_author(payment, charge, unasked_minor=charge.captured_minor if known else 0)
+        if charge is not None and _by_itself(charge):
+            known = await _was_held(store, payment, charge)
+            _check_author(payment, charge, unasked_minor=charge.captured_minor if known else 0)
 
 
 def unheard(about: Payment | Txn, charge: Charge) -> bool:
@@ -39,8 +38,11 @@ def unheard(about: Payment | Txn, charge: Charge) -> bool:
     `about`: the payment that stands for the charge, or the stray that is booked of it.
     """
     known_minor = about.amount_minor if isinstance(about, Txn) else captured_ever(about)
-    by_itself = charge.unasked and charge.status == "captured"
-    return by_itself and charge.captured_minor != known_minor
+    return _by_itself(charge) and charge.captured_minor != known_minor
+
+
+def _by_itself(charge: Charge) -> bool:
+    return charge.unasked and charge.status == "captured"
 
 
 def _own_charge(payment: Payment, accounts: Mapping[str, Account]) -> Charge | None:
