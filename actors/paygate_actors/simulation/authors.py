@@ -1,8 +1,8 @@
 """Holds that their provider captured without being asked: who did so is on record.
 
 Once a hold was known, such a capture is booked as its provider's, of that sum, and a person was
-called. Where the first that was ever heard of a hold is that it was captured, there is nothing to
-tell it by.
+called. Where the first that was ever heard of a hold is that it was captured, or where a capture of
+ours of the same sum was under way, there is nothing to tell it by.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ async def check_authors(
     for payment in payments.values():
         charge = _own_charge(payment, accounts)
         if charge is not None and _by_itself(charge):
-            known = await _was_held(store, payment, charge)
+            known = await _was_held(store, payment, charge) and not _taken_for_ours(payment, charge)
             _check_author(payment, charge, unasked_minor=charge.captured_minor if known else 0)
 
 
@@ -52,6 +52,15 @@ def _own_charge(payment: Payment, accounts: Mapping[str, Account]) -> Charge | N
         return None
     charges = account.books.of_keys(payment.txns[0].id + "-")
     return next((each for each in charges if each.id == payment.provider_txn_id), None)
+
+
+def _taken_for_ours(payment: Payment, charge: Charge) -> bool:
+    """Whether a capture that was asked for is held to have taken the same sum."""
+    return any(
+        (txn.type, txn.status, txn.amount_minor) == ("capture", "success", charge.captured_minor)
+        and txn.origin != "provider"
+        for txn in payment.txns
+    )
 
 
 async def _was_held(store: MemoryStore, payment: Payment, charge: Charge) -> bool:
