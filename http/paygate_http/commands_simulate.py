@@ -17,6 +17,7 @@ from paygate_actors.simulation.faults import (
     HOURS,
     NODE_FAULTS,
     NODES_MAX,
+    RARE_FAULTS,
     Fault,
     Options,
     options_of,
@@ -33,7 +34,7 @@ from paygate_http.simulated_players import SandboxPlayers
 # A run of more seeds than this is somebody's slip: it would take weeks.
 SEEDS_MAX: Final = 10_000_000
 JOBS_MAX: Final = 256
-EVERY_FAULT: Final = (*FAULTS, *NODE_FAULTS)
+EVERY_FAULT: Final = (*FAULTS, *NODE_FAULTS, *RARE_FAULTS)
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 

@@ -21,7 +21,8 @@ KEY_WINDOW_S: Final = 24 * 3_600.0
 class Charge(Struct, kw_only=True):
     """Money taken or held, or an object that nobody has confirmed so far (`prepared`).
 
-    `own_doing`: it was declined, and done by the provider all the same.
+    `own_doing`: it was declined, and done by the provider all the same. `unasked`: it was held, and
+    captured by the provider alone.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Charge(Struct, kw_only=True):
     expires_at_s: float | None = None
     busy: bool = False
     own_doing: bool = False
+    unasked: bool = False
     dispute: Literal["open", "won", "lost"] | None = None
     disputed_minor: int = 0
 

@@ -9,6 +9,7 @@ from paygate_actors.simulation.durable import Durable
 from paygate_actors.simulation.faults import Dice, Options
 from paygate_actors.simulation.keeper import Keeper, Keepers
 from paygate_actors.simulation.nodes import NodeKeepers
+from paygate_actors.simulation.room import Room
 from paygate_actors.simulation.server import Surroundings
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_engine.simulation import VirtualLoop
@@ -25,10 +26,18 @@ def durable_of(
     violate: Callable[[Violation], None],
 ) -> Durable:
     """The disk, or the database. `committed` hears of each group when it is durable."""
+    room = Room(options, loop=loop, dice=dice, trace=trace)
     if options.nodes == 1:
-        return Disk(loop, dice, committed)
+        return Disk(room, dice, committed)
     return Database(
-        loop, dice, committed, options=options, trace=trace, outside=outside, violate=violate
+        loop,
+        dice,
+        committed,
+        room=room,
+        options=options,
+        trace=trace,
+        outside=outside,
+        violate=violate,
     )
 
 

@@ -16,6 +16,7 @@ from paygate_actors.simulation.database_trips import Cable
 from paygate_actors.simulation.disk import Committed
 from paygate_actors.simulation.durable import Die, Standing
 from paygate_actors.simulation.faults import Dice, Options
+from paygate_actors.simulation.room import Room
 from paygate_actors.simulation.tracing import Trace, Violation
 from paygate_actors.sums import disputed, refunds_reserved, returned
 from paygate_engine.clock import US_PER_S
@@ -39,6 +40,7 @@ class Database:
         dice: Dice,
         committed: Committed,
         *,
+        room: Room,
         options: Options,
         trace: Trace,
         outside: Context,
@@ -50,7 +52,7 @@ class Database:
         self.outside = outside
         self.down_until_s = 0.0
         self.cables: dict[str, Cable] = {}
-        self.full_until_s = 0.0
+        self.room = room
         self.cluster = MemoryCluster(
             KINDS, clock=SimulatedClock(loop), watched=WATCHED, lease_s=options.lease_s
         )

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FULL_S: Final = (1.0, 30.0)
 # Words that nobody listened to so far; more of them say nothing that these do not.
 _HEARD_MAX: Final = 1_000
 
@@ -178,7 +177,7 @@ class DatabaseHandle:
     ) -> list[Conflict | None]:
         """Have a group written, once for certain, or fail at it."""
         dice, database, seat = self._database.dice, self._database, self._joined()
-        if self._is_full():
+        if database.room.is_out():
             raise StoreFull("simulated")
         if dice.strikes("commit_lost", weight=0.05):
             self._die("before the group is on its way")
@@ -282,12 +281,6 @@ class DatabaseHandle:
         return await self._trips.ask(lambda: self._inner.feeds(after=after, limit=limit))
 
     # ------------------------------------------------------------------ private
-
-    def _is_full(self) -> bool:
-        database, dice = self._database, self._database.dice
-        if dice.strikes("disk_full", weight=0.05):
-            database.full_until_s = database.loop.time() + dice.between(*_FULL_S)
-        return dice.enabled("disk_full") and database.loop.time() < database.full_until_s
 
     def _joined(self) -> Seat:
         if self._seat is None:

@@ -12,8 +12,9 @@ from paygate_actors.projection import KINDS
 from paygate_actors.record import Payment
 from paygate_actors.simulation.durable import Die, Standing
 from paygate_actors.simulation.faults import Dice
+from paygate_actors.simulation.room import Room
 from paygate_engine.errors import Corrupt, StoreFailed, StoreFull
-from paygate_engine.simulation import Process, VirtualLoop
+from paygate_engine.simulation import Process
 from paygate_engine.stores.base import (
     AuditRow,
     Claim,
@@ -34,7 +35,6 @@ _SYNC_S: Final = (0.0005, 0.01)
 _SLOW_SYNC_S: Final = (0.2, 4.0)
 # A reader's thread takes about this long; it also lets other things happen in between.
 _READ_S: Final = 0.0002
-_FULL_S: Final = (1.0, 30.0)
 
 Committed = Callable[[Sequence[Unit], Sequence[Sequence[AuditRow]]], None]
 
@@ -42,10 +42,9 @@ Committed = Callable[[Sequence[Unit], Sequence[Sequence[AuditRow]]], None]
 class Disk:
     """What is durable. `committed` hears of each group at the moment at which it is."""
 
-    def __init__(self, loop: VirtualLoop, dice: Dice, committed: Committed) -> None:
+    def __init__(self, room: Room, dice: Dice, committed: Committed) -> None:
         self.store = MemoryStore(KINDS)
-        self.full_until_s = 0.0
-        self._loop = loop
+        self.room = room
         self._dice = dice
         self._committed = committed
 
@@ -80,12 +79,6 @@ class Disk:
             self._committed(units, audit)
         return answers
 
-    def is_full(self) -> bool:
-        """Whether there is no room at the moment."""
-        if self._dice.strikes("disk_full", weight=0.05):
-            self.full_until_s = self._loop.time() + self._dice.between(*_FULL_S)
-        return self._dice.enabled("disk_full") and self._loop.time() < self.full_until_s
-
 
 class DiskHandle:
     """The disk as one process has it open: a `Store`. `die` ends that process."""
@@ -118,7 +111,7 @@ class DiskHandle:
     ) -> list[Conflict | None]:
         """Write and sync a group, or fail at it."""
         dice, disk = self._dice, self._disk
-        if disk.is_full():
+        if disk.room.is_out():
             raise StoreFull("simulated")
         self._under_way = units, audit
         slow = dice.strikes("slow_sync", weight=0.3)

@@ -68,10 +68,19 @@ NodeFault = Literal[
     "node_leaves",  # one stops in good order, and comes back
     "rolling_restart",  # one after the other does
 ]
-Fault = AloneFault | NodeFault
+RareFault = Literal[
+    "provider_capture",  # it captures a hold by itself, the whole of it or a part
+    "without_room",  # the disk is full for minutes
+]
+Fault = AloneFault | NodeFault | RareFault
 FAULTS: Final[tuple[Fault, ...]] = get_args(AloneFault)
 NODE_FAULTS: Final[tuple[Fault, ...]] = get_args(NodeFault)
 """What goes wrong only where there are several nodes."""
+RARE_FAULTS: Final[tuple[Fault, ...]] = get_args(RareFault)
+"""What goes wrong in some worlds beside their half of the others, and draws dice of its own.
+
+A world without them is what it was before there were any.
+"""
 
 # Chances of each fault at each occasion: from a quiet day to a day on which little works.
 _INTENSITIES: Final = (0.02, 0.05, 0.1, 0.2)
@@ -84,6 +93,8 @@ CLIENTS_MIN: Final = 5
 CLIENTS_MAX: Final = 50
 HOURS: Final = 72
 NODES_MAX: Final = 3
+# How many worlds may have each of the rare faults: enough that each run of some hundred meets them.
+_RARE: Final = 0.1
 # Most worlds have one node over its own disk; of the others, those of two are read more easily.
 _SEVERAL: Final = 0.3
 _THREE: Final = 0.13
@@ -135,7 +146,7 @@ def options_of(
     adapters: tuple[str, ...] = (),
     nodes: int | None = None,
 ) -> Options:
-    """The options of a seed. A random half of the faults can happen, or those that are named."""
+    """The options of a seed: half of the faults can happen, and rare ones; or those named here."""
     rng = seeded(seed, "options")
     half = sorted(rng.sample(range(len(FAULTS)), len(FAULTS) // 2))
     # Small worlds are drawn more often: they are quick, and what goes wrong in them is readable.
@@ -149,6 +160,10 @@ def options_of(
     if nodes > 1:
         # With dice of their own, so that a world of one node is what it was before there were more.
         happen += tuple(several.sample(NODE_FAULTS, (len(NODE_FAULTS) + 1) // 2))
+    rare: list[Fault] = [
+        each for each in RARE_FAULTS if seeded(seed, f"has {each}").random() < _RARE
+    ]
+    happen += tuple(rare)
     return Options(
         seed=seed,
         faults=happen if faults is None else faults,
@@ -197,11 +212,16 @@ class Dice:
         """Let everything work from now on."""
         self._healed = True
 
-    def strikes(self, fault: Fault, *, weight: float = 1.0) -> bool:
-        """Whether this goes wrong now; `weight` makes it likelier or rarer than others."""
+    def strikes(
+        self, fault: Fault, *, weight: float = 1.0, by: random.Random | None = None
+    ) -> bool:
+        """Whether this goes wrong now; `weight` makes it likelier or rarer than others.
+
+        `by`: dice of its own, so that it moves no other's where it does not happen.
+        """
         if self._healed or fault not in self._enabled:
             return False
-        if self.rng.random() >= self._options.intensity * weight:
+        if (by or self.rng).random() >= self._options.intensity * weight:
             return False
         self.counts[fault] = self.counts.get(fault, 0) + 1
         return True

@@ -13,6 +13,7 @@ from paygate_actors.evolving import evolve
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment, read_transaction
 from paygate_actors.record import IN_DOUBT, Payment, Txn
 from paygate_actors.simulation.accounts import Account
+from paygate_actors.simulation.authors import unheard
 from paygate_actors.simulation.books import Charge, Operation
 from paygate_actors.simulation.durable import Standing
 from paygate_actors.simulation.tracing import Trace, Violation
@@ -107,8 +108,7 @@ class Ledger:
         self.events += not still
         if before is not None:
             self._check_followers(before, after)
-        self.newest = event.stream
-        about = event.stream
+        self.newest = about = event.stream
         words = told(recorded, currency=after.created.currency)
         self._trace.note(f"recorded: {words}", about=about, detail=event.body)
         match recorded:
@@ -158,10 +158,12 @@ class Ledger:
     def _check_decided(self, payment: Payment, reverse: e.TransactionOpened) -> None:
         """What a person declines, or has given back again, is given back."""
         about = payment.txn(reverse.stray_id or "") or payment
-        # Who has not heard what went back already asks for too much; a dispute gives nothing.
+        # Who has not heard what went back already, or that only a part was captured, asks for too
+        # much; a dispute gives nothing.
         hindered = any(
             charge.taken_back_minor
             or charge.refunded_minor != refunded(payment, about=reverse.stray_id)
+            or unheard(about, charge)
             for charge in self._charges(payment)
             if charge.id == about.provider_txn_id
         )
@@ -365,9 +367,7 @@ class Ledger:
     def _charges(self, payment: Payment) -> list[Charge]:
         prefix = payment.txns[0].id + "-"
         return [
-            charge
-            for provider in self.providers.values()
-            for charge in provider.books.of_keys(prefix)
+            each for account in self.providers.values() for each in account.books.of_keys(prefix)
         ]
 
 

@@ -27,7 +27,7 @@ from paygate_actors.simulation.wire import Sent, SimulatedWire
 from paygate_actors.simulation.wishes import LARGE_MINOR
 from paygate_actors.vault import Vault as OpenVault
 from paygate_actors.webhooks_out import WayOut
-from paygate_engine.errors import Fenced
+from paygate_engine.errors import Fenced, StoreFull
 from paygate_engine.simulation import (
     Killed,
     Process,
@@ -118,7 +118,12 @@ class Server:
     def check(self) -> None:
         """Whether everything inside went as it should. Raises `Violation`."""
         gateway = self._gateway
-        if gateway is None or gateway.journal.failed is not None:
+        if gateway is None:
+            return
+        failed = gateway.journal.failed
+        if failed is not None:
+            if isinstance(failed.__cause__, StoreFull):
+                raise Violation("a full disk ends no process", str(failed))
             return
         if isinstance(gateway.system.failure, Fenced):
             return

@@ -70,6 +70,7 @@ class Settlement:
         self._effect = effect
         self._tell = tell
         self._life = seeded(options.seed, f"payers at {provider}")
+        self._desk = seeded(options.seed, f"the desk of {provider}")
 
     # ------------------------------------------------------------------ what was asked for
 
@@ -99,6 +100,8 @@ class Settlement:
             self._later(self._dice.between(*_BY_ITSELF_S), self._bounce, operation, charge)
         if charge.status == "captured":
             self._captured(charge, anew=operation.verb != "refund")
+        elif operation.verb == "authorize":
+            self._held(charge)
 
     def payer_decides(self, operation: Operation, charge: Charge) -> None:
         """Wait for the payer, who confirms, fails, or walks away."""
@@ -137,9 +140,7 @@ class Settlement:
         now_s = self._loop.time()
         match operation.verb:
             case "charge" | "capture":
-                charge.status = "captured"
-                charge.captured_minor = operation.amount_minor
-                charge.captured_at_s = now_s
+                self._take(charge, operation.amount_minor)
                 return "payment.succeeded"
             case "authorize":
                 charge.status = "authorized"
@@ -154,6 +155,11 @@ class Settlement:
                     self._origin(charge).status = "cancelled"
                 charge.status = "cancelled"
                 return "payment.cancelled"
+
+    def _take(self, charge: Charge, minor: int) -> None:
+        charge.status = "captured"
+        charge.captured_minor = minor
+        charge.captured_at_s = self._loop.time()
 
     def _confirmed(self, operation: Operation, charge: Charge, code: str | None) -> None:
         if charge.status == "requires_action":
@@ -177,6 +183,30 @@ class Settlement:
             self._by_itself(self._give_back, charge)
         if anew and not charge.own_doing and self._dice.strikes("disputed", weight=0.5):
             self._by_itself(self._dispute, charge)
+
+    def _held(self, charge: Charge) -> None:
+        desk = self._desk
+        if self._dice.strikes("provider_capture", weight=4.0, by=desk):
+            soon = desk.random() < 0.5  # noqa: PLR2004 - a coin
+            delay_s = desk.uniform(*(_AT_ONCE_S if soon else _BY_ITSELF_S))
+            self._later(delay_s, self._capture, charge)
+
+    def _capture(self, charge: Charge) -> None:
+        """Capture a hold, the whole of it or a part, as somebody has done at a desk there."""
+        if charge.status != "authorized" or charge.busy:
+            return
+        part = self._desk.random() < 0.5  # noqa: PLR2004 - a coin
+        minor = self._desk.randint(1, charge.amount_minor) if part else charge.amount_minor
+        self._take(charge, minor)
+        charge.unasked = True
+        # Whoever looks the hold up reads what was taken of it. Its news say how much in any case:
+        # one without data would be taken to be of all that is held.
+        origin = self._origin(charge)
+        origin.amount_minor = minor
+        origin.as_asked = False
+        self._note(f"{self._provider} captures {minor} {charge.currency} by itself", charge.key)
+        self._tell("payment.succeeded", origin, charge, {}, sure=True)
+        self._captured(charge, anew=True)
 
     def _after_all(self, operation: Operation, charge: Charge) -> None:
         operation.decline_code = None

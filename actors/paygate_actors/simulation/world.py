@@ -14,6 +14,7 @@ from paygate_actors.merchant_events import encode_event
 from paygate_actors.projection import key_document
 from paygate_actors.simulation import reckoning
 from paygate_actors.simulation.accounts import Account, Ground, News, Players
+from paygate_actors.simulation.authors import check_authors
 from paygate_actors.simulation.building import durable_of, keepers_of
 from paygate_actors.simulation.clients import Client
 from paygate_actors.simulation.doors import OPERATOR, Doors, FrontDoors, Heard, Wish
@@ -229,6 +230,7 @@ class World:
         for payment in ledger.payments.values():
             reckoning.check_rest(payment, self.accounts)
             reckoning.check_books(payment, self.accounts)
+        await check_authors(store, ledger.payments, self.accounts)
         return count
 
     # ------------------------------------------------------------------ building and ending
