@@ -124,6 +124,8 @@ class PaymentCore(Entity):
 
     def on_refused(self, message: Any, error: Exception) -> None:
         """Facts are never lost for want of room: they come again in a while."""
+        if isinstance(message, Answered) and self._pursuer is not None:
+            self._pursuer.not_written(message)
         self.system.after(REFUSED_RETRY_S, self._house.again, (self.key, message))
 
     # ------------------------------------------------------------------ committing

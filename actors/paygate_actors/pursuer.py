@@ -49,6 +49,8 @@ TIMER_EARLY_S: Final = 0.02
 # A call that another node follows is looked at this often: it may have settled, or its node died.
 # Whoever waits for it hears of its end within that time where it was not this node's own.
 ELSEWHERE_S: Final = 10.0
+# An answer that could not be recorded comes again each second, and is waited for this long at once.
+UNWRITTEN_S: Final = 10.0
 # A person waits for the answers; a payment has rarely more than one call open.
 ASKED_MAX: Final = 8
 
@@ -148,6 +150,12 @@ class Pursuer:
             return
         pursuit.hear(message.outcome, source=message.source)
 
+    def not_written(self, message: Answered) -> None:
+        """It could not be recorded; until it comes again nothing is sent, nor asked by itself."""
+        pursuit = self._of(message.key)
+        if pursuit is not None:
+            pursuit.unwritten = True
+
     def nothing_new(self, payment: Payment, message: Answered) -> bool:
         """The answer moved nothing: send again what a look-up does not see, or ask later.
 
@@ -181,6 +189,10 @@ class Pursuer:
             return "under_way"  # an old timer: another one is set
         if self._house.elsewhere(call):
             self._set_timer(pursuit, ELSEWHERE_S)
+            return "under_way"
+        if pursuit.unwritten:
+            # That the last request did nothing, say, must not be recorded behind the next one.
+            self._set_timer(pursuit, UNWRITTEN_S)
             return "under_way"
         now_us = self._house.system.clock.now_us()
         if call.unprepared and self._gives_up(payment, call, now_us=now_us):

@@ -60,6 +60,7 @@ class Pursuit:
     old one. `asked_s`: when the newest look-up was made, by the same clock. `heard`: the newest
     answer, in a word; `pause_s`: how long its provider wants to be left alone since. `outdated`:
     something came since the timer was set that may move it. `timer`: what wakes its payment then.
+    `unwritten`: an answer could not be recorded, and comes again.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Pursuit:
         "timer",
         "touched",
         "under_way",
+        "unwritten",
     )
 
     def __init__(self, key: str, *, provider: str) -> None:
@@ -85,6 +87,7 @@ class Pursuit:
         self.arrived = False
         self.under_way = False
         self.touched = False
+        self.unwritten = False
         self.outdated = False
         self.has_turn = False
         self.due_s = 0.0
@@ -100,7 +103,7 @@ class Pursuit:
 
     def hear(self, outcome: Outcome | Prepared, *, source: Source = "call") -> None:
         """Take note of an answer; of the first of two steps it says nothing of the second."""
-        self.under_way = False
+        self.under_way = self.unwritten = False
         self.outdated = True
         did_nothing = isinstance(outcome, Declined) and not outcome.conclusive
         self.touched |= source == "call" and not did_nothing
@@ -143,7 +146,7 @@ class Pursuit:
 
     def may_send(self, call: Call, can: Capabilities, *, now_us: int) -> bool:
         """Whether the same key may go out again: not seen to arrive, and still remembered."""
-        if _of_other_steps(call, can):
+        if _of_other_steps(call, can) or self.unwritten:
             return False
         if call.unprepared:
             return True

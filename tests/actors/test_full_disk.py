@@ -55,16 +55,21 @@ async def test_what_cannot_be_recorded_for_minutes_is_not_sent_again(
         assert (await rig.view(payment_id)).status == status
 
 
-async def test_what_certainly_did_nothing_is_sent_again_while_nothing_can_be_recorded(
+async def test_that_a_request_did_nothing_is_on_record_before_the_next_one_leaves(
     tmp_path: Path,
 ):
+    """Sent again meanwhile it would be charged, and fail by the answer to the request before."""
     bank = FillingBank()
     async with bank_rig(tmp_path, bank=bank) as rig:
         bank.fills(rig, UNHEARD)
-        await rig.pay()
+        payment_id = await rig.pay()
         await rig.until(lambda: rig.store.full)
         bank.says["charge"] = TAKEN
 
         await rig.pass_time(LONG_S)
+        rig.store.full = False
+        await rig.pass_time(LONG_S)
 
-        assert len(bank.of("charge")) == 2
+        view = await rig.view(payment_id)
+        assert (view.status, view.amount_captured_minor) == ("failed", 0)
+        assert len(bank.of("charge")) == 1
