@@ -16,7 +16,7 @@ from paygate_engine.stores import postgres_schema
 from paygate_engine.stores.base import Kind, Unit
 from paygate_engine.stores.migrations import Applied, Migration, pending, read_migrations
 from paygate_engine.stores.postgres import PostgresStore
-from paygate_engine.stores.postgres_link import each_host
+from paygate_engine.stores.postgres_link import Link, each_host
 from paygate_engine.stores.postgres_schema import MIGRATIONS, migrate
 
 MIGRATE = (
@@ -137,6 +137,26 @@ async def test_another_programs_database_is_refused_and_left_alone(database: str
 
     assert "another program's (public.theirs)" in await refusal(database)
     assert not await value(database, "SELECT to_regnamespace('paygate') IS NOT NULL")
+
+
+@pytest.mark.slow
+async def test_what_another_node_brings_up_meanwhile_is_not_another_programs(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = Link.fetch
+    looks = iter(range(100))
+
+    async def overtaken(link: Link, statement: str, *arguments: Any, deadline_s: float) -> Any:
+        rows = await fetch(link, statement, *arguments, deadline_s=deadline_s)
+        looked = "pg_class" in statement or "paygate.migrations')" in statement
+        if looked and next(looks) == 0:
+            await migrate(database, KINDS)
+        return rows
+
+    monkeypatch.setattr(Link, "fetch", overtaken)
+
+    assert await opens(database)
+    assert next(looks) > 1
 
 
 @pytest.mark.slow

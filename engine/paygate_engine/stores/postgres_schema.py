@@ -170,9 +170,10 @@ async def _is_up(link: Link, kinds: Sequence[Kind]) -> bool:
 
 async def _is_ours(link: Link) -> bool:
     """Whether it is a paygate database; False for an empty one, `StoreRefused` for any other."""
+    # In this order: tables that another node has just made are ours by the second look.
+    others = await link.fetch(_OTHERS, deadline_s=CHECK_S)
     if (await link.fetch(_OURS, deadline_s=CHECK_S))[0][0]:
         return True
-    others = await link.fetch(_OTHERS, deadline_s=CHECK_S)
     if others:
         raise StoreRefused(f"the database is another program's ({others[0][0]}): make another one")
     return False
