@@ -148,13 +148,15 @@ class Pursuer:
         pursuit = self._of(message.key)
         if pursuit is None:
             return
+        # By itself, not by what it says: two may say the same.
+        pursuit.unwritten = tuple(each for each in pursuit.unwritten if each is not message)
         pursuit.hear(message.outcome, source=message.source)
 
     def not_written(self, message: Answered) -> None:
         """It could not be recorded; until it comes again nothing is sent, nor asked by itself."""
         pursuit = self._of(message.key)
         if pursuit is not None:
-            pursuit.unwritten = True
+            pursuit.unwritten += (message,)
 
     def nothing_new(self, payment: Payment, message: Answered) -> bool:
         """The answer moved nothing: send again what a look-up does not see, or ask later.

@@ -21,7 +21,7 @@ from paygate_actors.outcomes import (
     Prepared,
     Unknown,
 )
-from paygate_actors.pool_messages import Source
+from paygate_actors.pool_messages import Answered, Source
 from paygate_actors.providers.base import Capabilities
 from paygate_actors.record import Call
 from paygate_engine.timers import Timer
@@ -60,7 +60,7 @@ class Pursuit:
     old one. `asked_s`: when the newest look-up was made, by the same clock. `heard`: the newest
     answer, in a word; `pause_s`: how long its provider wants to be left alone since. `outdated`:
     something came since the timer was set that may move it. `timer`: what wakes its payment then.
-    `unwritten`: an answer could not be recorded, and comes again.
+    `unwritten`: the answers that could not be recorded, each of which comes again.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Pursuit:
         self.arrived = False
         self.under_way = False
         self.touched = False
-        self.unwritten = False
+        self.unwritten: tuple[Answered, ...] = ()
         self.outdated = False
         self.has_turn = False
         self.due_s = 0.0
@@ -103,7 +103,7 @@ class Pursuit:
 
     def hear(self, outcome: Outcome | Prepared, *, source: Source = "call") -> None:
         """Take note of an answer; of the first of two steps it says nothing of the second."""
-        self.under_way = self.unwritten = False
+        self.under_way = False
         self.outdated = True
         did_nothing = isinstance(outcome, Declined) and not outcome.conclusive
         self.touched |= source == "call" and not did_nothing

@@ -259,6 +259,32 @@ async def test_asking_comes_first_and_only_what_is_not_visible_is_sent_again(can
     assert len({job.key for _, _, job in chase.desk.jobs}) == 1
 
 
+async def test_nothing_is_sent_before_each_answer_is_on_record_whatever_a_look_up_says(
+    can: Capabilities,
+):
+    """What an older request was answered would be recorded behind what a newer one does."""
+    chase = Chase(Story(), can, None)
+    chase.answer(TIMEOUT)
+    await chase.until_next_job(within_s=1.0)
+    chase.answer(NOT_VISIBLE)
+    key = chase.desk.jobs[-1][2].key
+    refused = [Answered(key=key, outcome=declined(), source="call") for _ in range(2)]
+    for each in refused:
+        chase.pursuer.heard(each)
+        chase.pursuer.not_written(each)
+    sent = chase.kinds.count("send")
+
+    for written in (None, *refused):
+        if written is not None:
+            chase.pursuer.heard(written)
+        seen = Answered(key=key, outcome=NOT_VISIBLE, source="look_up")
+        chase.pursuer.heard(seen)
+        assert chase.kinds.count("send") == sent
+        chase.pursuer.nothing_new(chase.story.payment, seen)
+
+    assert chase.kinds.count("send") == sent + 1
+
+
 @pytest.mark.parametrize("silence", [TIMEOUT, Unknown(reason="server_error")])
 async def test_a_look_up_that_failed_is_no_reason_to_send_again(
     can: Capabilities, silence: Outcome
