@@ -316,3 +316,19 @@ async def test_a_process_that_stood_still_past_a_deadline_has_lost_an_answer_and
     with pytest.raises(Lost):
         await asking
     assert not link.usable
+
+
+@pytest.mark.parametrize("fault", [AttributeError("a slip"), TypeError("a slip")])
+async def test_a_slip_of_a_programmer_is_no_lost_answer_and_ends_the_connection(
+    emptied: str, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await Links(emptied).connect()
+
+    async def slips(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("asyncpg.Connection.fetch", slips)
+    with pytest.raises(type(fault)):
+        await link.fetch("SELECT 1", deadline_s=STILL_S)
+
+    assert not link.usable

@@ -152,6 +152,7 @@ class Link:
             raise self._lost(error) from error
         except AttributeError as error:
             if not self.ended:
+                self.end()
                 raise
             # A process that stood still finds the deadline beside the answer to the first half of
             # a statement: the driver goes on with a connection that is not there any more.
