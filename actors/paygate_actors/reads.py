@@ -84,7 +84,8 @@ class Reads:
 
     def _live(self, payment_id: str) -> PaymentView | None:
         live = self._payments.active(payment_id) if self._alone else None
-        if live is None or live.payment is None:
+        if live is None or live.payment is None or live.recording:
+            # Who read a transaction, or a list, may have been told what is just being recorded.
             return None
         return self._live_views.of(payment_id, live.payment)
 

@@ -184,6 +184,11 @@ class Entity(LightActor):
                 self.box_state = OPEN
 
     @property
+    def recording(self) -> bool:
+        """Whether a unit is under way: it may be on disk already, and the state here behind it."""
+        return self.box_then is not None
+
+    @property
     def stream(self) -> str:
         """The name of its stream in the journal."""
         return self.key
