@@ -17,7 +17,6 @@ def golden() -> list[tuple[int, str]]:
     return [(int(seed), digest) for seed, digest in lines]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "digest"), golden())
 def test_a_seed_has_the_history_that_it_had(seed: int, digest: str):
     """A change of behaviour changes it: look at why, then write the file anew."""
