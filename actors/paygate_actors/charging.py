@@ -27,7 +27,7 @@ from paygate_actors.outcomes import (
     Pending,
     Unknown,
 )
-from paygate_actors.record import Call, is_stray
+from paygate_actors.record import Call, Payment, is_stray
 from paygate_actors.states import FINAL
 from paygate_actors.sums import charge_of, open_txn, release_of
 from paygate_actors.undoing import book_stray, mismatch, void_charge
@@ -79,9 +79,11 @@ def repeated(draft: Draft, call: Call, said: Approved) -> None:
     """What was said before is said again: of another amount or currency, it calls a person."""
     if _is_second(draft, call, said):
         return
+    known = {call.confirmed_minor}
+    if call.captured and not said.captured:
+        known.add(call.amount_minor)  # an older word, on the hold that was captured in part since
     differs = (
-        said.amount.minor != call.confirmed_minor
-        or said.amount.currency != draft.payment.created.currency
+        said.amount.minor not in known or said.amount.currency != draft.payment.created.currency
     )
     if differs and not call.differs:
         draft.attend("amount_mismatch", call.key)
@@ -106,18 +108,45 @@ def _approved(draft: Draft, call: Call, said: Approved, ctx: Context) -> None:
     given_up = is_stray(draft.payment, call)
     if not given_up:
         overruled(draft, call)
+    # The hold comes first, and its sum is the one that we asked for.
+    unasked = not given_up and _unasked(draft.payment, call, said)
+    draft.approve(
+        call,
+        provider_txn_id=said.provider_txn_id,
+        minor=call.amount_minor if unasked else said.amount.minor,
+        currency=said.amount.currency,
+        captured=said.captured and not unasked,
+    )
+    if given_up:
+        book_stray(draft, call, said)
+        return
+    if unasked:
+        draft.attend("captured_by_provider", _book_unasked(draft, call, said))
+    note_credential(draft, call, said)
+    _after_approval(draft, call.key, ctx)
+
+
+def _unasked(payment: Payment, call: Call, said: Approved) -> bool:
+    """Whether the first news of a hold is that its provider captured it, or a part, by itself."""
+    return call.verb == "authorize" and said.captured and not _exceeds(payment, call, said)
+
+
+def _exceeds(payment: Payment, call: Call, said: Approved) -> bool:
+    # Less than the whole is a partial capture, and no difference.
+    return said.amount.minor > call.amount_minor or said.amount.currency != payment.created.currency
+
+
+def _book_unasked(draft: Draft, call: Call, said: Approved) -> str:
+    """Book that its provider captured what it holds by itself; the id of that transaction."""
+    capture_id = book_capture(draft, call, said)
     draft.approve(
         call,
         provider_txn_id=said.provider_txn_id,
         minor=said.amount.minor,
         currency=said.amount.currency,
-        captured=said.captured,
+        captured=True,
     )
-    if given_up:
-        book_stray(draft, call, said)
-        return
-    note_credential(draft, call, said)
-    _after_approval(draft, call.key, ctx)
+    return capture_id
 
 
 def _after_approval(draft: Draft, key: str, ctx: Context) -> None:
@@ -154,18 +183,8 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         return  # our own capture is about to say what became of it
     if draft.payment.captured_minor:
         return  # our own capture has said so, with another amount, and is being undone
-    minor = said.amount.minor
-    capture_id = book_capture(draft, call, said)
-    draft.approve(
-        call,
-        provider_txn_id=said.provider_txn_id,
-        minor=minor,
-        currency=said.amount.currency,
-        captured=True,
-    )
-    foreign = said.amount.currency != draft.payment.created.currency
-    if call.differs or minor > call.amount_minor or foreign:
-        # Less than the whole is a partial capture, and no difference; but of a hold that differed.
+    capture_id = _book_unasked(draft, call, said)
+    if call.differs or _exceeds(draft.payment, call, said):
         mismatch(draft, call.key)
         return
     draft.attend("captured_by_provider", capture_id)

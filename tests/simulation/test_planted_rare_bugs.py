@@ -19,7 +19,7 @@ from paygate_actors.draft import Context, Draft
 from paygate_actors.inbox import Inbox
 from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved
-from paygate_actors.record import Call
+from paygate_actors.record import Call, Payment
 from paygate_actors.simulation.faults import RARE_FAULTS, Fault, Options, options_of
 from paygate_actors.simulation.sweep import live
 from paygate_engine.errors import StoreFull
@@ -29,7 +29,7 @@ from paygate_http.simulated_door import EdgeDoors
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 # Seeds that a bug is hunted for here.
-SEEDS_MAX = 100
+SEEDS_MAX = 300
 
 
 def own_capture_of_a_provider_taken_for_a_repetition(patch: pytest.MonkeyPatch) -> None:
@@ -38,6 +38,14 @@ def own_capture_of_a_provider_taken_for_a_repetition(patch: pytest.MonkeyPatch) 
         charging.repeated(draft, call, said)
 
     patch.setattr(charging, "_approved_again", again)
+
+
+def own_capture_that_is_the_first_news_taken_for_ours(patch: pytest.MonkeyPatch) -> None:
+    def unasked(payment: Payment, call: Call, said: Approved) -> bool:
+        del payment, call, said
+        return False
+
+    patch.setattr(charging, "_unasked", unasked)
 
 
 def own_capture_of_a_part_taken_for_the_whole(patch: pytest.MonkeyPatch) -> None:
@@ -91,6 +99,7 @@ def full_disk_ends_the_process(patch: pytest.MonkeyPatch) -> None:
 
 BUGS: tuple[tuple[Patch, Fault], ...] = (
     (own_capture_of_a_provider_taken_for_a_repetition, "provider_capture"),
+    (own_capture_that_is_the_first_news_taken_for_ours, "provider_capture"),
     (own_capture_of_a_part_taken_for_the_whole, "provider_capture"),
     (captured_hold_counted_as_cancelled, "provider_capture"),
     (nobody_is_called_for_an_own_capture, "provider_capture"),
@@ -102,7 +111,7 @@ BUGS: tuple[tuple[Patch, Fault], ...] = (
 def with_the_fault(seed: int, fault: Fault) -> Options:
     options = options_of(seed, nodes=1)
     own = [each for each in options.faults if each not in RARE_FAULTS and each != "disk_full"]
-    return replace(options, faults=(*own, fault))
+    return replace(options, faults=(*own, fault), intensity=max(options.intensity, 0.1))
 
 
 @pytest.mark.slow

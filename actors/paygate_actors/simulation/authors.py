@@ -1,35 +1,30 @@
 """Holds that their provider captured without being asked: who did so is on record.
 
-Once a hold was known, such a capture is booked as its provider's, of that sum, and a person was
-called. Where the first that was ever heard of a hold is that it was captured, or where a capture of
+Such a capture is booked as its provider's, of that sum, and a person was called. Where a capture of
 ours of the same sum was under way, there is nothing to tell it by.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from paygate_actors import events as e
 from paygate_actors.record import Payment, Txn
 from paygate_actors.simulation.accounts import Account
 from paygate_actors.simulation.books import Charge
 from paygate_actors.simulation.tracing import Violation
 from paygate_actors.sums import captured_ever
-from paygate_engine.stores.memory import MemoryStore
 
 # What a person is called for: that its provider captured it by itself, or that what was held, and
 # taken, was another amount than ours.
 _CALLED: Final = frozenset({"captured_by_provider", "amount_mismatch"})
 
 
-async def check_authors(
-    store: MemoryStore, payments: Mapping[str, Payment], accounts: Mapping[str, Account]
-) -> None:
+def check_authors(payments: Mapping[str, Payment], accounts: Mapping[str, Account]) -> None:
     """What was captured by itself is on record as its provider's. Raises `Violation`."""
     for payment in payments.values():
         charge = _own_charge(payment, accounts)
         if charge is not None and _by_itself(charge):
-            known = await _was_held(store, payment, charge) and not _taken_for_ours(payment, charge)
-            _check_author(payment, charge, unasked_minor=charge.captured_minor if known else 0)
+            ours = _taken_for_ours(payment, charge)
+            _check_author(payment, charge, unasked_minor=0 if ours else charge.captured_minor)
 
 
 def unheard(about: Payment | Txn, charge: Charge) -> bool:
@@ -61,17 +56,6 @@ def _taken_for_ours(payment: Payment, charge: Charge) -> bool:
         and txn.origin != "provider"
         for txn in payment.txns
     )
-
-
-async def _was_held(store: MemoryStore, payment: Payment, charge: Charge) -> bool:
-    """Whether it was heard of as held before anything was captured."""
-    for event in await store.read_stream(payment.id):
-        match e.decode(event.kind, event.body):
-            case e.CallApproved(key=charge.key, captured=captured):
-                return not captured
-            case _:
-                pass
-    return False
 
 
 def _check_author(payment: Payment, charge: Charge, *, unasked_minor: int) -> None:

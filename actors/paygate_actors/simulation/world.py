@@ -230,7 +230,7 @@ class World:
         for payment in ledger.payments.values():
             reckoning.check_rest(payment, self.accounts)
             reckoning.check_books(payment, self.accounts)
-        await check_authors(store, ledger.payments, self.accounts)
+        check_authors(ledger.payments, self.accounts)
         return count
 
     # ------------------------------------------------------------------ building and ending
