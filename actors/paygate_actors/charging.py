@@ -27,10 +27,10 @@ from paygate_actors.outcomes import (
     Pending,
     Unknown,
 )
-from paygate_actors.record import Call, Payment, is_stray
+from paygate_actors.record import Call, Payment, is_stray, refused_in_review
 from paygate_actors.states import FINAL
 from paygate_actors.sums import charge_of, open_txn, release_of
-from paygate_actors.undoing import book_stray, mismatch, void_charge
+from paygate_actors.undoing import book_stray, mismatch, reverse_by_system, void_charge
 
 # What providers say of a hold, or of an unconfirmed object, that is no longer there.
 HOLD_GONE: Final = frozenset({"authorization_expired", "cancelled", "charge_cancelled"})
@@ -188,8 +188,15 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
         mismatch(draft, call.key)
         return
     draft.attend("captured_by_provider", capture_id)
-    if open_txn(draft.payment, "reverse") is None:  # it is about to say whether this stands
+    if open_txn(draft.payment, "reverse") is not None:
+        return  # it is about to say whether this stands
+    refused = refused_in_review(draft.payment) if draft.payment.status == "review" else None
+    charge = charge_of(draft.payment)
+    if refused is None or charge is None:
         announce(draft, ctx)
+    else:
+        # It could not be given back, maybe for want of this very sum.
+        reverse_by_system(draft, charge, refused.reason or "")
 
 
 def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from paygate_actors import credential_use
 from paygate_actors import events as e
 from paygate_actors.by_provider import dispute_reported, refund_reported
-from paygate_actors.charging import charge_said
+from paygate_actors.charging import SETTLED, charge_said
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.following import follow_up_said
 from paygate_actors.messages import Refusal, SetTransactionStatus, TransactionStatus
@@ -19,8 +19,16 @@ from paygate_actors.money import Money
 from paygate_actors.outcomes import Approved, Declined, Outcome
 from paygate_actors.preparing import give_up, released
 from paygate_actors.providers.base import ProviderEvent
-from paygate_actors.record import IN_DOUBT, Call, Payment, Txn, is_own_reverse, is_release
-from paygate_actors.sums import asserted, charge_of, open_txn, unclear
+from paygate_actors.record import (
+    IN_DOUBT,
+    REVIEW_EXPIRED,
+    Call,
+    Payment,
+    Txn,
+    is_own_reverse,
+    is_release,
+)
+from paygate_actors.sums import asserted, captured_ever, charge_of, open_txn, unclear
 from paygate_actors.undoing import reverse_by_system
 
 CHARGE_EVENTS: Final = frozenset(
@@ -35,6 +43,8 @@ VOID_FAILED: Final = "void.failed"
 # The payer approved it there, and nothing has moved: it is for us to take it now.
 PAYER_DONE: Final = "payment.payer_done"
 
+# A void is told that it comes too late, a capture that it is done.
+SETTLED_BY_OTHERS: Final = frozenset({*SETTLED, "already_captured"})
 # Captures and refunds take providers hours; a day and a night more, and somebody should ask them.
 PENDING_FLAG_US: Final = 48 * 3_600 * 1_000_000
 
@@ -125,6 +135,20 @@ def taken_at_its_word(draft: Draft, event: ProviderEvent) -> str | None:
     return done[0] if done else None
 
 
+def settled_unheard(draft: Draft) -> Call | None:
+    """The hold of which a refusal just said that it has settled, and nobody how much of it."""
+    charge = charge_of(draft.payment)
+    if charge is None or charge.state != "approved" or charge.captured:
+        return None
+    for new in draft.events:
+        call = draft.payment.call(new.key) if isinstance(new, e.CallDeclined) else None
+        if call is None or call.declined not in SETTLED_BY_OTHERS:
+            continue
+        if (call.provider, call.target) == (charge.provider, charge.provider_txn_id):
+            return None if captured_ever(draft.payment) else charge
+    return None
+
+
 def payer_came(draft: Draft, event: ProviderEvent, provider: str) -> str | None:
     """The key of the call whose payer did his part, where that alone moves no money."""
     if event.event_type != PAYER_DONE:
@@ -171,7 +195,7 @@ def _put_aside(payment: Payment, call: Call) -> bool:
 def _expired(draft: Draft) -> None:
     payment = draft.payment
     charge = charge_of(payment)
-    reason = {"requires_action": "authentication_expired", "review": "review_expired"}.get(
+    reason = {"requires_action": "authentication_expired", "review": REVIEW_EXPIRED}.get(
         payment.status
     )
     # Once: a void that the provider refused is a person's business, not one for the next message.

@@ -20,6 +20,7 @@ from paygate_actors.outcomes import (
     Unknown,
 )
 from paygate_actors.record import (
+    CAPTURE_DECLINED,
     Call,
     Payment,
     Txn,
@@ -27,10 +28,11 @@ from paygate_actors.record import (
     is_stray,
     txn_of,
 )
-from paygate_actors.refused_reverses import stand, void_declined, why_cancelled
+from paygate_actors.refused_reverses import released, stand, void_declined, why_cancelled
 from paygate_actors.sums import (
     charge_of,
     given_away_since,
+    open_txn,
 )
 from paygate_actors.undoing import book_stray, mismatch, reverse_by_system
 
@@ -130,7 +132,7 @@ def _captured(draft: Draft, ctx: Context, *, differs: bool) -> None:
     assert charge is not None
     if differs:
         mismatch(draft, charge.key)
-    else:
+    elif open_txn(draft.payment, "reverse") is None:  # it is about to say whether this stands
         announce(draft, ctx)
 
 
@@ -141,7 +143,9 @@ def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
     txn = txn_of(draft.payment, call)
     if call.verb == "refund" and given_away_since(draft.payment, txn):
         draft.attend("refund_exceeds_captured", txn.id)
-    if is_own_reverse(txn):
+    if is_own_reverse(txn) and call.verb == "void":
+        released(draft, txn)
+    elif is_own_reverse(txn):
         draft.move("cancelled", failure=why_cancelled(txn))
 
 
@@ -215,11 +219,11 @@ def _capture_declined(draft: Draft, call: Call, failure: Failure) -> None:
         # By somebody else, and maybe in part: how much, its provider's own report says.
         draft.attend("captured_by_provider", call.key)
     elif draft.payment.status == "review":
-        # The funds stay held although nobody will take them: give them free.
-        draft.move("failed", failure=failure)
+        # The funds stay held although nobody will take them. It has failed when they are given
+        # free, and not before: their provider may have taken some by itself, and not told so yet.
         charge = charge_of(draft.payment)
         assert charge is not None
-        reverse_by_system(draft, charge, "capture_declined")
+        reverse_by_system(draft, charge, CAPTURE_DECLINED)
 
 
 def _refund_bounced(draft: Draft, call: Call, said: Declined, at_us: int | None) -> None:

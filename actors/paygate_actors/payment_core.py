@@ -14,6 +14,7 @@ from paygate_actors.card import SealedCard
 from paygate_actors.doubting import take_up
 from paygate_actors.draft import Answer, Context, Draft
 from paygate_actors.evolving import evolve
+from paygate_actors.facts import settled_unheard
 from paygate_actors.house import House
 from paygate_actors.merchant_events import tells
 from paygate_actors.messages import Refusal, TransactionReply
@@ -191,6 +192,7 @@ class PaymentCore(Entity):
             self._pursuer = Pursuer(self._house, self.key, card)
         self._house.count(draft.events)
         self._house.providers.learned(draft.before, payment, draft.events)
+        self._house.ask_for_more(self.key, settled_unheard(draft))
         self._follow(payment, draft.events)
         self._tell_arrivals(draft.before)
         self._set_alarm(draft.before)

@@ -22,6 +22,12 @@ IN_DOUBT: Final = "in_doubt"
 REVIEW_DECLINED: Final = "review_declined"
 """Why an operator's reverse was opened: held funds were declined by a person."""
 
+CAPTURE_DECLINED: Final = "capture_declined"
+"""Why the system's was opened: a person approved them, and their provider would not take them."""
+
+REVIEW_EXPIRED: Final = "review_expired"
+"""Why the system's was opened: the time for a person was over."""
+
 UNRESOLVED: frozenset[CallState] = frozenset({"open", "action", "pending"})
 
 
@@ -196,3 +202,16 @@ def is_release(payment: Payment, call: Call) -> bool:
 def is_own_reverse(txn: Txn) -> bool:
     """Whether it undoes the payment's own charge, whatever id the provider gives that meanwhile."""
     return txn.type == "reverse" and not txn.of_stray
+
+
+def refused_in_review(payment: Payment) -> Txn | None:
+    """The newest reverse of funds that a person, or the time for one, declined; None: not so.
+
+    Who has approved them since, after it had failed, has the last word.
+    """
+    for txn in reversed(payment.txns):
+        if (txn.type, txn.origin) == ("capture", "operator"):
+            return None
+        if is_own_reverse(txn) and txn.reason in (REVIEW_DECLINED, REVIEW_EXPIRED):
+            return txn
+    return None

@@ -10,7 +10,15 @@ from paygate_actors.charging import HOLD_GONE, SETTLED, announce
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import Failure
 from paygate_actors.operating import start_refund
-from paygate_actors.record import REVIEW_DECLINED, Call, Payment, Txn, is_own_reverse, txn_of
+from paygate_actors.record import (
+    CAPTURE_DECLINED,
+    REVIEW_DECLINED,
+    Call,
+    Payment,
+    Txn,
+    is_own_reverse,
+    txn_of,
+)
 from paygate_actors.sums import (
     captured_ever,
     charge_of,
@@ -51,7 +59,7 @@ def void_declined(draft: Draft, call: Call, failure: Failure, ctx: Context) -> N
             # Success of it, said later all the same, is money that nobody waits for.
             draft.add(e.CallDeclined(key=charge.key, failure=failure))
         if own:
-            draft.move("cancelled", failure=why_cancelled(reverse))
+            released(draft, reverse)
         return
     if failure.code not in SETTLED:
         _not_undone(draft, reverse, failure)
@@ -87,12 +95,25 @@ def stand(draft: Draft, reverse: Txn, ctx: Context) -> None:
     charge = charge_of(draft.payment)
     if not is_own_reverse(reverse) or charge is None:
         return
-    if draft.payment.status == "review" and reverse.origin != "merchant":
+    approved = reverse.reason == CAPTURE_DECLINED and draft.payment.captured_minor
+    if draft.payment.status == "review" and reverse.origin != "merchant" and not approved:
         return  # nobody has approved it: it can be declined again
     if charge.state == "action":
         draft.move("action_required", expires_at_us=charge.expires_at_us)
     elif charge.state == "approved" and not took_otherwise(draft.payment):
         announce(draft, ctx)
+
+
+def released(draft: Draft, reverse: Txn) -> None:
+    """Move the payment to where it is when what it held has been given free."""
+    refused = None
+    if (reverse.origin, reverse.reason) == ("system", CAPTURE_DECLINED):
+        captures = (txn for txn in reversed(draft.payment.txns) if txn.type == "capture")
+        refused = next((txn for txn in captures if txn.origin == "operator"), None)
+    if refused is None or captured_ever(draft.payment):
+        draft.move("cancelled", failure=why_cancelled(reverse))
+    else:
+        draft.move("failed", failure=refused.failure)
 
 
 def why_cancelled(reverse: Txn) -> Failure | None:

@@ -22,7 +22,11 @@ from payment_cases import (
 
 from paygate_actors import events as e
 from paygate_actors.desk import desk_entry
+from paygate_actors.draft import Draft
 from paygate_actors.explaining import explain
+from paygate_actors.messages import Failure
+from paygate_actors.record import CAPTURE_DECLINED
+from paygate_actors.undoing import reverse_by_system
 
 
 def moves(story: Story) -> list[str]:
@@ -164,10 +168,24 @@ def stray(*, word: str = "api_error") -> Story:
 
 
 def held_for_nobody() -> Story:
-    """Approved by a person, the capture was declined, and then the hold could not be given free."""
+    """Approved by a person, the capture was declined, and then the hold could not be given free.
+
+    In an earlier version such a payment was `failed` before that was known.
+    """
     story = in_review()
     story.review("approve")
-    story.answers(story.newest.key, declined("try_again"))
+
+    def failed_at_once(draft: Draft) -> None:
+        failure = Failure(code="try_again", message="")
+        capture = draft.payment.calls[-1]
+        draft.add(e.CallDeclined(key=capture.key, failure=failure))
+        draft.settle(capture.transaction_id, "failed", failure)
+        draft.move("failed", failure=failure)
+        charge = draft.payment.call(story.charge_key)
+        assert charge is not None
+        reverse_by_system(draft, charge, CAPTURE_DECLINED)
+
+    story.records(failed_at_once)
     story.answers(story.open_call("void").key, declined("api_error"))
     return story
 

@@ -305,15 +305,17 @@ def test_a_review_is_decided_once():
         assert code(story.review(second)) == "operation_in_progress"
 
 
-def test_an_approved_review_whose_capture_is_declined_fails_and_frees_the_hold():
+def test_an_approved_review_whose_capture_is_declined_frees_the_hold_and_has_failed_then():
     story = in_review()
     story.review("approve")
 
     story.answers(story.newest.key, declined())
 
-    assert story.payment.status == "failed"
+    assert story.payment.status == "review"
     story.answers(story.open_call("void").key, approved(captured=False))
     assert story.payment.status == "failed"
+    assert story.payment.failure is not None
+    assert story.payment.failure.code == "card_declined"
     assert story.payment.released_minor == PRICE
 
 

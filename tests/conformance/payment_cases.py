@@ -138,6 +138,10 @@ class Story:
         """A webhook comes in."""
         return self._decide(lambda draft: facts.reported(draft, event, provider, self.ctx))
 
+    def records(self, fill: Callable[[Draft], None]) -> list[e.PaymentEvent]:
+        """What an earlier version decided: this one must go on from it."""
+        return self._decide(fill)
+
     def waits(self, us: int) -> list[e.PaymentEvent]:
         """Time passes, and the payment looks at the clock."""
         self.now_us += us

@@ -12,7 +12,7 @@ from paygate_actors.evolving import evolve
 from paygate_actors.giving_back import owed
 from paygate_actors.inbox import read_stored
 from paygate_actors.projection import INBOX, PAYMENT, TRANSACTION, read_payment
-from paygate_actors.record import Call, Payment
+from paygate_actors.record import Call, Payment, refused_in_review
 from paygate_actors.simulation.accounts import Account, News
 from paygate_actors.simulation.books import Charge
 from paygate_actors.simulation.clients import Promise
@@ -182,6 +182,9 @@ def check_books(payment: Payment, providers: Providers) -> None:
                 )
     if payment.status == "success" and payment.provider_txn_id is None:
         raise Violation("a success has a charge", payment.id, subject=payment.id)
+    refused = refused_in_review(payment)
+    if payment.status == "success" and refused is not None:
+        raise Violation("what was declined is no success", refused.id, subject=payment.id)
 
 
 def _check_own(payment: Payment, charge: Charge) -> None:
