@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,7 +19,7 @@ from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import ProviderPool
 from paygate_actors.pool_messages import Answered
 from paygate_actors.probing import watched
-from paygate_actors.projection import MODE, PROVIDER
+from paygate_actors.projection import PROVIDER
 from paygate_actors.provider_desk import (
     Desk,
     ProviderDesk,
@@ -31,14 +30,12 @@ from paygate_actors.provider_desk import (
 )
 from paygate_actors.providers.base import Provider
 from paygate_actors.providers.registry import ProviderRefused, build
-from paygate_actors.vault import Vault
-from paygate_actors.vault_keys import vault_keys
 from paygate_engine.clock import system_bytes
 from paygate_engine.errors import Corrupt, StoreRefused
 from paygate_engine.journal import Journal
 from paygate_engine.ref import LightRef
 from paygate_engine.region import Region
-from paygate_engine.stores.base import AuditEntry, Claim, Document, Store, Unit
+from paygate_engine.stores.base import AuditEntry, Document, Store, Unit
 from paygate_engine.supervisor import Supervisor
 from paygate_engine.system import ActorSystem
 
@@ -50,9 +47,6 @@ SANDBOX_BLOCKED: Final = "4100000000000019"
 
 _log = structlog.get_logger("paygate.furnish")
 _gateway_log = structlog.get_logger("paygate.gateway")
-
-# What the nodes of one database hold their vaults against.
-VAULT_MARK: Final = "vault"
 
 
 def limits_of(config: Config) -> Limits:
@@ -217,65 +211,6 @@ async def _operator_switched(provider: str, store: Store) -> bool:
             if by_operator and entry.stream == provider:
                 return True
     return False
-
-
-async def is_unmarked(folder: str, store: Store, *, mode: str) -> bool:
-    """Whether nobody has marked the folder yet. Raises `StoreRefused` for another mark than ours.
-
-    To be asked before anything is written: a folder of the other kind is left as it is.
-    """
-    stamped = await store.read_document(MODE, MODE)
-    if stamped is None:
-        return True
-    if not stamped.sound:
-        raise StoreRefused(
-            f"{folder}: the stamp that says whether it is sandbox or live is damaged: keep a copy"
-            " of the folder, then restore a backup"
-        )
-    if stamped.body.decode() != mode:
-        raise StoreRefused(
-            f"{folder} is a {stamped.body.decode()} folder, and this server is {mode}: give it a"
-            " folder of its own with --data"
-        )
-    return False
-
-
-def vault_of(config: Config, *, livemode: bool, random: Callable[[int], bytes]) -> Vault:
-    """The vault under the keys that are configured, or lie in the data folder."""
-    folder = Path(config.data_dir)
-    keys = vault_keys(config.vault, data_dir=folder, livemode=livemode, random=random)
-    return Vault(keys.keys, keys.fingerprint_key, random=random)
-
-
-def vault_mark(vault: Vault) -> Claim:
-    """What a database is marked with, so that no node comes with other keys."""
-    mark = vault.mac("vault-mark", b"the vault of this database")
-    return Claim(name=VAULT_MARK, stream=VAULT_MARK, body=mark)
-
-
-async def same_vault(vault: Vault, *, store: Store, journal: Journal) -> None:
-    """Refuse to serve a database whose nodes have another vault's keys; the first one marks it.
-
-    Under another key no card opens and no repeat of a payment is known. Raises `StoreRefused`.
-    """
-    mark = vault_mark(vault)
-    marked = await store.read_claim(VAULT_MARK)
-    if marked is None:
-        # Of two that come first at the same time, one has it.
-        await journal.append_wait(Unit(claims=(mark,)))
-        marked = await store.read_claim(VAULT_MARK)
-    if marked is None or marked.body != mark.body:
-        raise StoreRefused(
-            "the vault keys of this node are not those of the database's other nodes: give all"
-            " nodes the same vault.keys and vault.fingerprint_key"
-        )
-
-
-async def stamp(mode: str, *, journal: Journal, at_us: int) -> None:
-    """Mark a new folder sandbox or live."""
-    entry = AuditEntry(at_us=at_us, who="system", what=f"stamp {mode}", stream=MODE)
-    document = Document(kind=MODE, id=MODE, body=mode.encode())
-    await journal.append_wait(Unit(documents=(document,), audit=(entry,)))
 
 
 def cry_parked(payment_id: str, error: BaseException) -> None:

@@ -35,29 +35,26 @@ from paygate_actors.furnish import (
     cry_parked,
     desk_of,
     fraud_of,
-    is_unmarked,
     limits_of,
     linger_max_of,
     load_switches,
     random_bytes,
-    same_vault,
     set_aside,
-    stamp,
     start_pool,
     turning,
-    vault_of,
 )
 from paygate_actors.gauges import gauges
 from paygate_actors.house import House
 from paygate_actors.instruments import Instruments
 from paygate_actors.intake import Intake
 from paygate_actors.letters import Letters
+from paygate_actors.marks import open_up, same_vault, stamp
 from paygate_actors.node_ear import NodeEar
 from paygate_actors.nodes import Nodes, as_shared
 from paygate_actors.payment import PaymentActor
 from paygate_actors.pool import ProviderPool, settled
 from paygate_actors.projection import KINDS
-from paygate_actors.provider_places import note_places, refuse_moved
+from paygate_actors.provider_places import note_places
 from paygate_actors.providers.base import Provider
 from paygate_actors.reads import Reads
 from paygate_actors.recovering import load_open
@@ -258,32 +255,34 @@ class Gateway:
         running = system(
             loop=loop, clock=common or ticking, rng=rng or system_rng(), on_fatal=on_fatal
         )
-        livemode = not config.sandbox.enabled
-        mode = "live" if livemode else "sandbox"
+        folder = store is None
         if store is None:
             store = SqliteStore(Path(config.data_dir), KINDS, on_failed=running.fail)
         await store.open()
         fleet = None
+        gateway = None
         try:
             if common is not None:
                 fleet = await joined(config.database, store, system=running, clock=common)
-            unmarked = await is_unmarked(config.data_dir, store, mode=mode)
-            await refuse_moved(config, store)
-            vault = vault_of(config, livemode=livemode, random=random_bytes(rng))
+            opened = await open_up(config, store, folder=folder, random=random_bytes(rng))
             gateway = cls(
                 config,
                 system=running,
                 store=store,
-                vault=vault,
+                vault=opened.vault,
                 adapters=adapters_of(config) if adapters is None else adapters,
-                livemode=livemode,
+                livemode=not config.sandbox.enabled,
                 way_out=way_out,
                 fleet=fleet,
             )
-            await gateway._furnish(mark=mode if unmarked else None, threads=threads)
-            if fleet is not None:
-                await same_vault(vault, store=store, journal=gateway.journal)
+            await gateway._furnish(mark=opened.stamp, threads=threads)
+            if opened.same_vault:
+                await same_vault(opened.vault, store=store, journal=gateway.journal)
         except BaseException:
+            if gateway is not None:
+                # Who still reads would cry about a store that is closed.
+                await running.stop_all()
+                await gateway._root.stop()
             if fleet is not None:
                 await fleet.leave()
             await store.close()

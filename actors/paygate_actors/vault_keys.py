@@ -50,10 +50,16 @@ class _KeysFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def vault_keys(
-    config: VaultConfig, *, data_dir: Path, livemode: bool, random: Callable[[int], bytes]
+    config: VaultConfig,
+    *,
+    data_dir: Path,
+    livemode: bool,
+    random: Callable[[int], bytes],
+    fresh: bool = True,
 ) -> VaultKeys:
-    """Take the configured keys; in a sandbox without any, those of `data_dir`, made if missing.
+    """Take the configured keys; in a sandbox without any, those of `data_dir`.
 
+    Where they are missing they are made, if the folder is `fresh`: nothing was written under any.
     Raises `KeysRefused`: for a live gateway without keys, half a configuration, bad base64, or
     a keys file that others can read.
     """
@@ -68,6 +74,11 @@ def vault_keys(
         )
     path = data_dir / KEYS_FILE
     if not path.exists():
+        if not fresh:
+            raise KeysRefused(
+                f"{path} is missing: restore it from a backup; everything here was written under"
+                " its keys"
+            )
         # Of several nodes that start in one folder, one makes them.
         with suppress(FileExistsError):
             generate_keys_file(path, random=random)

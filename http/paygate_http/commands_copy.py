@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from paygate_actors.audit import HEADS_FILE, published
 from paygate_actors.config import Config
-from paygate_actors.furnish import vault_mark
+from paygate_actors.marks import vault_mark
 from paygate_actors.moved import Move, forget_move, moved_to, note_move
 from paygate_actors.moving import Moved, NotMoved, Watch, move
 from paygate_actors.projection import KINDS

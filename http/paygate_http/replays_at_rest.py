@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from paygate_actors.addressees import Addressees
 from paygate_actors.config import Config
 from paygate_actors.damage import DamageBook, Mender
-from paygate_actors.furnish import adapters_of, is_unmarked
+from paygate_actors.furnish import adapters_of
 from paygate_actors.guarding import guarded
+from paygate_actors.marks import is_unmarked
 from paygate_actors.messages import Refusal
 from paygate_actors.parking import Stored
 from paygate_actors.providers.base import ProviderEvent

@@ -22,6 +22,7 @@ import pytest
 from disk_rig import make_read_only, small_disk
 from process_rig import Process, process_rig
 
+from paygate_actors.vault_keys import generate_keys_file
 from paygate_engine.stores.folder import LOCK_NAME
 from paygate_engine.stores.sqlite import DATABASE_NAME
 
@@ -144,6 +145,18 @@ def with_keys_that_are_none(folder: Path, served: Path) -> Path:
     return path
 
 
+def whose_keys_are_lost(folder: Path, served: Path) -> Path:
+    path = shutil.copytree(served, folder / "data")
+    (path / "vault.keys").unlink()
+    return path
+
+
+def with_the_keys_of_another(folder: Path, served: Path) -> Path:
+    path = whose_keys_are_lost(folder, served)
+    generate_keys_file(path / "vault.keys", random=os.urandom)
+    return path
+
+
 def change(folder: Path, statement: str) -> None:
     with closing(sqlite3.connect(folder / DATABASE_NAME)) as database, database:
         database.execute(statement)
@@ -164,6 +177,8 @@ REFUSED: Final[tuple[tuple[Arrange, int, str, str], ...]] = (
     (of_a_live_gateway, 1, "data is a live folder", "give it a folder of its own"),
     (with_keys_that_others_read, 2, "vault.keys can be read by others", "chmod 600"),
     (with_keys_that_are_none, 2, "vault.keys is no keys file", "restore"),
+    (whose_keys_are_lost, 2, "vault.keys is missing", "restore it from a backup"),
+    (with_the_keys_of_another, 1, "was written under other vault keys", "restore its vault.keys"),
 )
 
 

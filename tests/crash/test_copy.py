@@ -110,7 +110,7 @@ async def test_nodes_go_on_with_what_a_killed_gateway_left(
         assert code == 0, said
         assert "proved, from the journal alone" in said
         left, there = rows_of(rig.data), await rows_in(database)
-        assert there == {**left, "claims": left["claims"] + 1}, "and the vault's mark"
+        assert there == left, "with the mark of the vault"
         assert left["wakes"] > 0, "nothing was open"
         assert not await (await rig.spawn()).came_up(), "the folder is served once more"
         assert "have moved to postgresql://" in rig.log.read_text()
@@ -267,7 +267,9 @@ async def test_a_node_with_other_keys_is_refused(tmp_path: Path, folder: Path, d
         came_up = await (await rig.spawn("--database", database)).came_up()
 
         assert not came_up
-        assert "not those of the database's other nodes" in rig.log.read_text()
+        log = rig.log.read_text()
+        assert "not those of the database's other nodes" in log
+        assert "Traceback" not in log, "the line that matters is not the only one"
 
 
 # What ends in the middle
