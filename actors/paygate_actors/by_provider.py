@@ -79,9 +79,13 @@ def captured_for_nobody(draft: Draft, charge: Call, said: Approved) -> None:
     for stray in payment.txns:
         if (stray.type, stray.reason) == ("stray", charge.key) and minor < stray.amount_minor:
             draft.add(e.TransactionSettled(id=stray.id, status="success", amount_minor=minor))
-    given_back = any(is_own_reverse(txn) and txn.status == "success" for txn in payment.txns)
-    known = given_back or captured_ever(payment) or booked_as_stray(payment, charge)
-    if payment.status != "failed" or known:
+    own = {txn.id for txn in payment.txns if is_own_reverse(txn) and txn.status == "success"}
+    undone = any(call.state == "approved" and call.transaction_id in own for call in payment.calls)
+    if undone or captured_ever(payment) or booked_as_stray(payment, charge):
+        return
+    if own or payment.status != "failed":
+        # We took it for a hold that had lapsed: its rest may have, and a person must look.
+        draft.attend("captured_by_provider", charge.key)
         return
     draft.attend("captured_by_provider", book_capture(draft, charge, said))
 

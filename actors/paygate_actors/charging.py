@@ -75,6 +75,17 @@ def announce(draft: Draft, ctx: Context) -> None:
         draft.move("authorized")
 
 
+def announce_or_give_back(draft: Draft, ctx: Context) -> None:
+    """Announce what was captured, but for what was declined in review: that goes back."""
+    refused = refused_in_review(draft.payment) if draft.payment.status == "review" else None
+    charge = charge_of(draft.payment)
+    if refused is None or charge is None:
+        announce(draft, ctx)
+    else:
+        # It could not be given back, maybe for want of this very sum.
+        reverse_by_system(draft, charge, refused.reason or "")
+
+
 def repeated(draft: Draft, call: Call, said: Approved) -> None:
     """What was said before is said again: of another amount or currency, it calls a person."""
     if _is_second(draft, call, said):
@@ -190,13 +201,7 @@ def _approved_again(draft: Draft, call: Call, said: Approved, ctx: Context) -> N
     draft.attend("captured_by_provider", capture_id)
     if open_txn(draft.payment, "reverse") is not None:
         return  # it is about to say whether this stands
-    refused = refused_in_review(draft.payment) if draft.payment.status == "review" else None
-    charge = charge_of(draft.payment)
-    if refused is None or charge is None:
-        announce(draft, ctx)
-    else:
-        # It could not be given back, maybe for want of this very sum.
-        reverse_by_system(draft, charge, refused.reason or "")
+    announce_or_give_back(draft, ctx)
 
 
 def _declined(draft: Draft, call: Call, said: Declined, ctx: Context) -> None:

@@ -65,7 +65,7 @@ def said(
 def _end_voids(draft: Draft, charge: Call) -> None:
     """That a charge is cancelled ends the void that its provider took on, and may never mention."""
     known = draft.payment.call(charge.key)
-    if known is None or known.declined != "cancelled":
+    if known is None or (known.state, known.declined) != ("declined", "cancelled"):
         return
     for call in draft.payment.calls:
         if (
@@ -199,7 +199,11 @@ def _expired(draft: Draft) -> None:
         payment.status
     )
     # Once: a void that the provider refused is a person's business, not one for the next message.
-    if charge is None or reason is None or any(txn.reason == reason for txn in payment.txns):
+    if (
+        charge is None
+        or reason is None
+        or any((txn.origin, txn.reason) == ("system", reason) for txn in payment.txns)
+    ):
         return
     reverse_by_system(draft, charge, reason)
 

@@ -7,7 +7,7 @@ said twice moves nothing the second time.
 from typing import assert_never
 
 from paygate_actors import events as e
-from paygate_actors.charging import HOLD_GONE, announce, repeated
+from paygate_actors.charging import HOLD_GONE, announce_or_give_back, repeated
 from paygate_actors.doubting import doubt
 from paygate_actors.draft import Context, Draft
 from paygate_actors.messages import Failure
@@ -26,10 +26,12 @@ from paygate_actors.record import (
     Txn,
     is_own_reverse,
     is_stray,
+    refused_in_review,
     txn_of,
 )
 from paygate_actors.refused_reverses import released, stand, void_declined, why_cancelled
 from paygate_actors.sums import (
+    captured_ever,
     charge_of,
     given_away_since,
     open_txn,
@@ -92,6 +94,14 @@ def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | N
         currency=said.amount.currency,
         captured=call.verb == "capture",
     )
+    if call.verb == "capture" and (booked := _booked_before(draft.payment, call, said)):
+        # Refused as done already, and booked as its provider's: it was this one.
+        draft.settle(booked.id, "cancelled")
+        draft.settle(call.transaction_id, "success")
+        return
+    if call.verb == "capture" and stray and _went_back(draft.payment, call, said):
+        draft.settle(call.transaction_id, "success")  # given back before it was heard of
+        return
     if stray:
         if txn_of(draft.payment, call).status == "pending":
             draft.settle(call.transaction_id, "cancelled")  # the stray tells what happened
@@ -127,13 +137,39 @@ def _done(draft: Draft, call: Call, said: Approved, ctx: Context, at_us: int | N
             assert_never(call.verb)
 
 
+def _booked_before(payment: Payment, call: Call, said: Approved) -> Txn | None:
+    """The capture that was booked as its provider's own, of the same charge and sum."""
+    what = ("capture", "provider", "success", call.provider, said.amount.minor)
+    return next(
+        (
+            txn
+            for txn in payment.txns
+            if (txn.type, txn.origin, txn.status, txn.provider, txn.amount_minor) == what
+            and txn.provider_txn_id == call.target
+            and txn.currency == said.amount.currency
+        ),
+        None,
+    )
+
+
+def _went_back(payment: Payment, capture: Call, said: Approved) -> bool:
+    """Whether our own reverse has refunded what this capture took, unheard of until now."""
+    return not captured_ever(payment) and any(
+        (call.verb, call.state) == ("refund", "approved")
+        and (call.provider, call.target) == (capture.provider, capture.target)
+        and is_own_reverse(txn_of(payment, call))
+        and (call.confirmed_minor or 0) >= said.amount.minor
+        for call in payment.calls
+    )
+
+
 def _captured(draft: Draft, ctx: Context, *, differs: bool) -> None:
     charge = charge_of(draft.payment)
     assert charge is not None
     if differs:
         mismatch(draft, charge.key)
     elif open_txn(draft.payment, "reverse") is None:  # it is about to say whether this stands
-        announce(draft, ctx)
+        announce_or_give_back(draft, ctx)
 
 
 def _given_back(draft: Draft, call: Call, *, differs: bool) -> None:
@@ -200,13 +236,28 @@ def _not_done(draft: Draft, call: Call, said: Declined, ctx: Context, at_us: int
             reverse = txn_of(draft.payment, call)
             if reverse.type == "reverse":
                 draft.attend("reverse_failed", reverse.id)
-                if draft.payment.status not in ("authorized", "review"):
-                    # Those are announced, and their reverse can be asked for again.
-                    stand(draft, reverse, ctx)
+                _not_refunded(draft, call, reverse, ctx)
         case "charge" | "authorize":
             raise TypeError("a charge is no follow-up")
         case _:
             assert_never(call.verb)
+
+
+def _not_refunded(draft: Draft, call: Call, reverse: Txn, ctx: Context) -> None:
+    payment = draft.payment
+    if payment.status not in ("authorized", "review"):
+        stand(draft, reverse, ctx)
+        return
+    if not payment.captured_minor or not is_own_reverse(reverse):
+        return  # it is announced as held, and its reverse can be asked for again
+    # It was heard of as captured while the refund of what was held was under way.
+    refused = refused_in_review(payment) if payment.status == "review" else None
+    if refused is None:
+        stand(draft, reverse, ctx)
+    elif call.amount_minor > payment.captured_minor:
+        charge = charge_of(payment)
+        assert charge is not None
+        reverse_by_system(draft, charge, refused.reason or "")
 
 
 def _capture_declined(draft: Draft, call: Call, failure: Failure) -> None:

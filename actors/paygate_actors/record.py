@@ -212,6 +212,10 @@ def refused_in_review(payment: Payment) -> Txn | None:
     for txn in reversed(payment.txns):
         if (txn.type, txn.origin) == ("capture", "operator"):
             return None
-        if is_own_reverse(txn) and txn.reason in (REVIEW_DECLINED, REVIEW_EXPIRED):
+        if (
+            is_own_reverse(txn)
+            and txn.origin != "merchant"  # whose reasons are free text
+            and txn.reason in (REVIEW_DECLINED, REVIEW_EXPIRED)
+        ):
             return txn
     return None

@@ -17,14 +17,17 @@ from paygate_actors.record import (
     Payment,
     Txn,
     is_own_reverse,
+    refused_in_review,
     txn_of,
 )
 from paygate_actors.sums import (
     captured_ever,
     charge_of,
+    disputed,
     left_of_stray,
     left_to_refund,
     refunded,
+    returned,
     took_otherwise,
 )
 from paygate_actors.undoing import undoable_minor
@@ -95,9 +98,12 @@ def stand(draft: Draft, reverse: Txn, ctx: Context) -> None:
     charge = charge_of(draft.payment)
     if not is_own_reverse(reverse) or charge is None:
         return
-    approved = reverse.reason == CAPTURE_DECLINED and draft.payment.captured_minor
-    if draft.payment.status == "review" and reverse.origin != "merchant" and not approved:
-        return  # nobody has approved it: it can be declined again
+    if draft.payment.status == "review":
+        approved = reverse.reason == CAPTURE_DECLINED and draft.payment.captured_minor
+        if reverse.origin != "merchant" and not approved:
+            return  # nobody has approved it: it can be declined again
+        if refused_in_review(draft.payment) is not None:
+            return  # declined before its merchant asked for it, and so it stays
     if charge.state == "action":
         draft.move("action_required", expires_at_us=charge.expires_at_us)
     elif charge.state == "approved" and not took_otherwise(draft.payment):
@@ -174,6 +180,16 @@ def _refund_instead(draft: Draft, void: Call, reverse: Txn) -> None:
             draft.move("cancelled", failure=why_cancelled(reverse))
     else:
         _not_undone(draft, reverse, NOTHING_LEFT)
+        if stray is None and _taken_back(payment) >= taken:
+            # Lost to the payer's bank: nothing is kept. Should it be won after all, what comes
+            # back is given back by a repetition of this reverse.
+            draft.move("cancelled", failure=why_cancelled(reverse))
+
+
+def _taken_back(payment: Payment) -> int:
+    """What has gone back for certain: refunded, returned, or lost in a dispute that is over."""
+    under_way = any((txn.type, txn.status) == ("chargeback", "pending") for txn in payment.txns)
+    return 0 if under_way else refunded(payment) + returned(payment) + disputed(payment)
 
 
 def _to_give_back(payment: Payment, void: Call, stray: Txn | None) -> tuple[int, int]:
