@@ -295,6 +295,9 @@ def _meant(payment: Payment, call: Call, event: ProviderEvent) -> Call:
     if not call.charges or call.state != "approved":
         return call
     verb = {"payment.succeeded": "capture", "payment.cancelled": "void"}.get(event.event_type)
+    taken = payment.captured_minor if call == charge_of(payment) else 0
+    if verb == "capture" and taken and (event.amount is None or event.amount.minor == taken):
+        return call  # of the capture that we know; a hold is not taken twice
     return _open_follow_up(payment, call, verb) or call
 
 

@@ -66,6 +66,24 @@ def test_a_capture_of_our_own_that_was_taken_for_its_providers_is_never_refunded
     assert story.refolded() == story.payment
 
 
+@pytest.mark.parametrize("minor", [PRICE, None])
+def test_news_of_a_capture_that_name_the_charge_alone_are_not_of_the_next_one(minor: int | None):
+    """It was refused and done after all, while it was asked for again."""
+    story = authorized()
+    story.capture()
+    first = captured_in_vain(story)
+    story.capture()
+    second = story.open_call("capture").key
+    story.reports(webhook("payment.succeeded", minor=PRICE, reference=first))
+
+    story.reports(webhook("payment.succeeded", minor=minor))
+    story.answers(second, declined("already_captured"))
+
+    assert story.sums()[:3] == ("success", PRICE, PRICE)
+    assert not story.txns("stray")
+    assert [txn.status for txn in story.txns("capture")] == ["success", "failed"]
+
+
 def test_a_capture_that_was_refunded_before_it_was_heard_of_is_no_stray():
     story = in_review()
     story.review("approve")
