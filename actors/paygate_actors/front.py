@@ -59,6 +59,7 @@ from paygate_actors.provider_messages import AS_IT_IS, ProviderView, Tuning
 from paygate_actors.reads import Reads
 from paygate_actors.reception import Reception
 from paygate_actors.record import Call
+from paygate_actors.repeating import kept
 from paygate_actors.replay_messages import ReplayPage, ReplayWebhooks
 from paygate_actors.replaying import Replayer
 from paygate_actors.states import WAITING
@@ -132,7 +133,8 @@ class GatewayFront:
         self, command: ProcessPayment, *, wait_s: float = 0
     ) -> PaymentReply | Refusal:
         """Make or find the payment."""
-        reply = await guarded(self._intake.process(command))
+        made = await guarded(self._intake.process(command))
+        reply = await kept(made, self._journal, self._nodes)
         if isinstance(reply, Refusal) or wait_s <= 0 or reply.payment.status not in WAITING:
             return reply
         moved = await self._moved(reply.payment.id, Await(), wait_s)
@@ -354,9 +356,10 @@ class GatewayFront:
         if isinstance(owned, Refusal):
             return owned
         key = operation_key(command, self._vault)
-        reply: TransactionReply | Refusal = await self._ask(
+        made: TransactionReply | Refusal = await self._ask(
             command.payment_id, Operate(command=command, key=key)
         )
+        reply = await kept(made, self._journal, self._nodes)
         if isinstance(reply, Refusal) or wait_s <= 0 or reply.transaction.status != "pending":
             return reply
         waiting = Await(transaction_id=reply.transaction.id)

@@ -44,6 +44,11 @@ class Nodes:
         self._name = name
         self._started_us = clock.now_us()
 
+    @property
+    def share_a_store(self) -> bool:
+        """Whether others may write to the store as well."""
+        return as_shared(self._store) is not None
+
     async def all(self) -> tuple[NodeView, ...]:
         """Every seat, by number. Raises `Overloaded` where the database cannot be reached."""
         shared = as_shared(self._store)

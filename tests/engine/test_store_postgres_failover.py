@@ -25,7 +25,7 @@ from store_suite import KINDS, entry, put
 from paygate_engine.chain import Chain, Head, rows_of, verify
 from paygate_engine.clock import SystemClock
 from paygate_engine.errors import Overloaded, StoreRefused
-from paygate_engine.stores.base import Post, Tally, Unit
+from paygate_engine.stores.base import Conflict, Post, Tally, Unit
 from paygate_engine.stores.postgres import PostgresStore
 from paygate_engine.stores.shared import SharedStore
 
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.slow
 
 # A failover that takes longer than this is felt by merchants who wait for an answer.
 GOES_ON_S = 30.0
+CANCEL_WAITS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 WAITS_FOR_STANDBY = "SELECT array_agg(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
@@ -99,8 +100,7 @@ async def test_a_wait_for_the_standby_that_somebody_cancels_is_no_acknowledgemen
     for _ in range(3):
         # The first is the group; what asks for its outcome waits for the standby as well.
         await until(lambda: value(primary.dsn(), WAITS_FOR_STANDBY))
-        cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-        await execute(primary.dsn(), cancel)
+        await execute(primary.dsn(), CANCEL_WAITS)
         done, _ = await asyncio.wait([committing], timeout=0.5)
         assert not done
     standby.thaw()
@@ -108,6 +108,30 @@ async def test_a_wait_for_the_standby_that_somebody_cancels_is_no_acknowledgemen
     assert await committing == [None]
     assert await patient.read_stream("b") == [written(patient, "b", 1)]
     await patient.close()
+
+
+async def test_who_comes_second_hears_so_only_once_the_standby_has_the_first(
+    cluster: PostgresCluster,
+    standby: PostgresServer,
+    postgres_pair: tuple[PostgresServer, PostgresServer],
+) -> None:
+    """What is in the way is answered with, as if it were one's own."""
+    primary, _ = postgres_pair
+    first, second = await pair(cluster)
+    standby.freeze()
+    committing = asyncio.create_task(put(first, Unit(events=(written(first, "c", 1),))))
+    await until(lambda: value(primary.dsn(), WAITS_FOR_STANDBY))
+    # Now everybody reads it, and a failover would forget it.
+    await execute(primary.dsn(), CANCEL_WAITS)
+    await until(lambda: second.read_stream("c"))
+
+    coming = asyncio.create_task(put(second, Unit(events=(written(second, "c", 1),))))
+    done, _ = await asyncio.wait([coming], timeout=2.0)
+    standby.thaw()
+
+    assert not done
+    assert await committing == [None]
+    assert await coming == [Conflict(what="event", name="c/1")]
 
 
 async def test_a_primary_that_is_killed_takes_nothing_with_it(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from cutting_proxy import cutting_proxy
-from gateway_words import seed_of, until
+from gateway_words import payment, seed_of, until
 from load_rig import Load
 from nodes_rig import (
     BURIED_S,
@@ -53,6 +53,12 @@ GROUP_BYTES_MIN: Final = 1_500
 WAITING: Final = 12
 FEW: Final = {"PAYGATE__LIMITS__PROVIDER_CONCURRENCY": "2"}
 UNANSWERED: Final = ({"fault": "hang_after_effect", "delayMs": 60_000},)
+# A lease that does not run out while a test looks on.
+UNSEEN_S: Final = 60.0
+CANCEL_GROUPS: Final = (
+    "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"
+    " WHERE wait_event = 'SyncRep' AND query LIKE '%commit_group%'"
+)
 # Those of the gateways: none of the test's own, and none of the server's.
 TERMINATE: Final = """
 SELECT count(pg_terminate_backend(pid)) FROM (
@@ -239,6 +245,45 @@ async def test_nothing_is_said_to_be_done_while_the_standby_does_not_have_it(
         caller.check_manners()
         seen = await proven(nodes, load, a, b)
     assert len(seen.payments) == len(load.payments)
+
+
+async def test_a_repetition_is_not_answered_before_the_standby_has_what_it_repeats(
+    programs: Installation, tmp_path: Path
+):
+    """Another node reads what a cancelled wait has left on the primary alone."""
+    async with (
+        replicated(programs, "repeated") as (primary, standby, dsn),
+        nodes_rig(tmp_path, dsn, lease_s=UNSEEN_S) as nodes,
+    ):
+        await nodes.plant([{"fault": "webhook_drop"}])  # a group of its own would come first
+        a, b = await nodes.serve("a"), await nodes.serve("b")
+        held = (await a.pay("key-1", body=payment(manual=True), wait_s=10)).made()["id"]
+        known = len(await b.events(held))
+        standby.freeze()
+        first = asyncio.create_task(a.operate(held, "capture", key="key-2"))
+
+        async def read() -> int:
+            await value(primary.dsn(), CANCEL_GROUPS)
+            return len(await b.events(held))
+
+        await until(read, lambda count: count > known)
+
+        again = await b.operate(held, "capture", key="key-2")
+        standby.thaw()
+
+        assert (again.status, again.body["code"]) == (503, "outcome_unknown")
+        assert (await first).status == 503
+        async with asyncio.timeout(GOES_ON_S):
+            ends = [await capture(node, held) for node in (a, b)]
+        assert ends[0] == ends[1]
+
+
+async def capture(node: Node, payment_id: str) -> str:
+    """The id of the one capture, asked for until it is told."""
+    answer = await until(
+        lambda: node.operate(payment_id, "capture", key="key-2"), lambda it: it.status != 503
+    )
+    return answer.made()["id"]
 
 
 async def told(caller: Caller) -> list[Answer]:

@@ -123,6 +123,7 @@ class Committer:
                     check_in_the_way(error)
                 answers = await self._conflicts(units)
                 if any(answers):
+                    await self._outlives(seat)
                     return answers
                 # Whoever was in the way is gone: it was rolled back.
                 _log.info("a group was rolled back and is sent again: %s", error)
@@ -215,6 +216,20 @@ class Committer:
             raise StoreFailed(f"epoch {seat.epoch} is at turn {newest}: two processes are one node")
         _log.info("turn %s was %scommitted", self._turn, "" if newest == self._turn else "not ")
         return newest == self._turn
+
+    async def _outlives(self, seat: Seat) -> None:
+        """Return once all that could be read so far is as durable as a commit.
+
+        What is in the way may be on no standby: another node's, whose wait for them somebody
+        cancelled, or whose server was started again meanwhile. A group of nothing comes behind it
+        in the server's log, so what has that one has both.
+        """
+        nothing = columns_of((), ())
+        assert nothing is not None, "nobody claims anything in it"
+        found = await self._turned(seat, (COMMIT, (seat.chain, False, *nothing)), None)
+        if isinstance(found, Answered):
+            check_in_the_way(found)
+            raise StoreFailed(f"a group of nothing was refused: {found}")
 
     async def _belt(self, seat: Seat, units: Sequence[Unit]) -> None:
         """Raise `StoreFailed` where a group is there although its turn says that it is not."""

@@ -17,8 +17,9 @@ Promises, beside those of `base.py`:
 * `commit` writes nothing under an epoch that is buried: it raises `Fenced`.
 * An error of the database after a group was sent says nothing about the group. `commit` then asks
   the database, on a fresh connection, for as long as it takes: it returns only what is so for
-  certain, and durable as any commit is. It is never cancelled by its own deadline. `away` is true
-  meanwhile, and whenever the database cannot be reached.
+  certain, and durable as any commit is: also what is in the way of a unit that conflicts. It is
+  never cancelled by its own deadline. `away` is true meanwhile, and whenever the database cannot
+  be reached.
 * Reads raise `Overloaded` where the database cannot be reached for a while: nothing was done.
 * `open_streams`, feeds, queues and documents are everybody's; `audit_rows` and `audit_head` are of
   the own chain unless another one is named.
