@@ -101,6 +101,8 @@ async def same_vault(vault: Vault, *, store: Store, journal: Journal) -> None:
     if marked is None:
         # Of two that come first at the same time, one has it.
         await journal.append_wait(Unit(claims=(mark,)))
+        if as_shared(store) is None:
+            return  # nobody else writes to a folder
         marked = await store.read_claim(VAULT_MARK)
     if marked is None or marked.body != mark.body:
         raise StoreRefused(

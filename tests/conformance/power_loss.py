@@ -35,6 +35,7 @@ from msgspec import Struct, field
 from syscall_log import Linked, Made, Removed, Renamed, Said, Step, Synced
 
 from paygate_actors.audit import HEADS_FILE
+from paygate_actors.marks import VAULT_MARK
 from paygate_actors.projection import KINDS
 from paygate_actors.vault_keys import KEYS_FILE
 from paygate_engine.errors import StoreRefused
@@ -72,6 +73,7 @@ _ALONE: Final = {
     ),
     "a claim and its payment": (
         "SELECT name FROM claims WHERE stream NOT IN (SELECT stream FROM events)"
+        f" AND name <> '{VAULT_MARK}'"
     ),
 }
 

@@ -138,5 +138,8 @@ async def where_it_struck(strike: Strike, log: Path) -> str | None:
 
 def _is_traced(pid: int, *, every_thread: bool) -> bool:
     tasks = Path(f"/proc/{pid}/task")
-    threads = [task.name for task in tasks.iterdir()] if every_thread else [str(pid)]
-    return all("TracerPid:\t0\n" not in (tasks / it / "status").read_text() for it in threads)
+    try:
+        threads = [task.name for task in tasks.iterdir()] if every_thread else [str(pid)]
+        return all("TracerPid:\t0\n" not in (tasks / it / "status").read_text() for it in threads)
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread ended meanwhile, or all of it: then so does the tracer
